@@ -1,0 +1,109 @@
+//! Messages of released shapes, as they lie on somebody's queue. These files are only ever added to: what they hold
+//! stays readable.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use serde_json::{Map, Value, json};
+
+use super::wire::{self, Message};
+use crate::event::{Event, IdOrigin, Verified, parse_time};
+
+fn event() -> Event {
+    let mut event = Event::new("e-conomic", "product-updated", r#"{"number":33}"#);
+    event.id = "evt-1".to_owned();
+    event.id_origin = IdOrigin::Provider;
+    event.received = UNIX_EPOCH + Duration::from_micros(1_770_087_906_123_456);
+    event.time = event.received;
+    event.subject = Some("33".to_owned());
+    event.tenant = Some("123456".to_owned());
+    event.verified = Verified::Signature;
+    event.http.path = "/webhooks/e-conomic/product-updated".to_owned();
+    event.http.query = "a=%2B&b=+&&c".to_owned();
+    event.http.client = Some("203.0.113.7".to_owned());
+    let headers = [
+        ("content-type", "application/json"),
+        ("content-encoding", "identity"),
+        ("x-twice", "1"),
+        ("x-twice", "blåbær"),
+    ];
+    event.http.headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    event.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
+    event.tracestate = Some("vendor=1".to_owned());
+    event
+}
+
+fn to_json(message: &Message) -> Value {
+    let properties = &message.properties;
+    let text = |text: &Option<lapin::types::ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
+    let headers: Map<String, Value> = properties
+        .headers()
+        .iter()
+        .flat_map(FieldTable::inner)
+        .map(|(name, value)| match value {
+            AMQPValue::LongString(value) => {
+                (name.as_str().to_owned(), json!(String::from_utf8_lossy(value.as_bytes())))
+            }
+            other => panic!("{name} is no long string: {other:?}"),
+        })
+        .collect();
+    json!({
+        "content_type": text(properties.content_type()),
+        "content_encoding": text(properties.content_encoding()),
+        "delivery_mode": properties.delivery_mode(),
+        "message_id": text(properties.message_id()),
+        "type": text(properties.kind()),
+        "timestamp": properties.timestamp(),
+        "app_id": text(properties.app_id()),
+        "headers": headers,
+        "body": String::from_utf8_lossy(&message.body),
+    })
+}
+
+fn from_json(golden: &str) -> Message {
+    let golden: Value = serde_json::from_str(golden).unwrap();
+    let text = |name: &str| golden[name].as_str().unwrap();
+    let mut headers = FieldTable::default();
+    for (name, value) in golden["headers"].as_object().unwrap() {
+        headers.insert(super::short(name), AMQPValue::LongString(LongString::from(value.as_str().unwrap())));
+    }
+    let properties = BasicProperties::default()
+        .with_content_type(super::short(text("content_type")))
+        .with_content_encoding(super::short(text("content_encoding")))
+        .with_delivery_mode(2)
+        .with_message_id(super::short(text("message_id")))
+        .with_type(super::short(text("type")))
+        .with_timestamp(golden["timestamp"].as_u64().unwrap())
+        .with_app_id(super::short(text("app_id")))
+        .with_headers(headers);
+    Message { properties, body: text("body").to_owned().into() }
+}
+
+fn time(text: &str) -> Option<SystemTime> {
+    Some(parse_time(text).unwrap())
+}
+
+#[test]
+fn an_event_is_written_and_read_as_it_always_was() {
+    let golden = include_str!("../../tests/golden/rabbitmq-event.json");
+    assert_eq!(wire::decode(&from_json(golden)), event());
+    assert_eq!(to_json(&wire::encode(&event())), serde_json::from_str::<Value>(golden).unwrap());
+}
+
+#[test]
+fn a_retry_is_read_as_it_always_was() {
+    let message = from_json(include_str!("../../tests/golden/rabbitmq-retry.json"));
+    assert_eq!(wire::decode(&message), event());
+    assert_eq!(wire::attempt(&message.properties), 3);
+    assert_eq!(wire::first_received(&message.properties), time("2026-02-03T03:05:07.5Z"));
+    assert_eq!(wire::still_to_wait(&message.properties), None);
+}
+
+#[test]
+fn a_dead_letter_can_be_replayed_as_it_always_could() {
+    let message = from_json(include_str!("../../tests/golden/rabbitmq-dead-letter.json"));
+    assert_eq!(wire::decode(&message), event());
+    let revived = wire::revived(&message);
+    assert_eq!(to_json(&revived), to_json(&wire::encode(&event())));
+}

@@ -1,0 +1,72 @@
+//! The publishing half.
+
+use tokio::time::Instant;
+
+use super::pool::Pool;
+use super::transport::Dialer;
+use super::wire;
+use crate::config::QueueConfig;
+use crate::env::ConfigError;
+use crate::event::Event;
+use crate::publish::{Publish, PublishError, Readiness};
+use crate::topology::Topology;
+
+/// RabbitMQ's own limit on a message since 4.0; before, it was eight times as much.
+pub(super) const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// What a routing key can hold.
+const MAX_ROUTING_KEY_BYTES: usize = 255;
+
+/// Publishes every event persistent, mandatory and confirmed.
+#[derive(Clone, Debug)]
+pub(crate) struct Publisher {
+    pool: Pool,
+    topology: Topology,
+}
+
+impl Publisher {
+    pub(crate) fn open(config: &QueueConfig) -> Result<Publisher, ConfigError> {
+        let topology = Topology::new(config);
+        let pool = Pool::open(Dialer::new(config)?, connection_name("publish"), Some(topology.exchange.clone()));
+        Ok(Publisher { pool, topology })
+    }
+}
+
+impl Publish for Publisher {
+    async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
+        if event.body.len() > MAX_BODY_BYTES {
+            return Err(PublishError::TooLarge { limit: MAX_BODY_BYTES });
+        }
+        let routing_key = self.topology.routing_key_of(&event.source, &event.event_type);
+        if routing_key.len() > MAX_ROUTING_KEY_BYTES {
+            return Err(PublishError::Unroutable(format!(
+                "a routing key of {} bytes does not exist",
+                routing_key.len()
+            )));
+        }
+        let message = wire::encode(event);
+        if message.header_bytes() > wire::MAX_HEADER_BYTES {
+            let bytes = wire::MAX_HEADER_BYTES;
+            return Err(PublishError::Refused(format!("the event's headers take more than {bytes} bytes")));
+        }
+        self.pool.publish(&self.topology.exchange, &routing_key, &message, deadline).await
+    }
+
+    fn readiness(&self) -> Readiness {
+        self.pool.readiness()
+    }
+
+    fn max_body_bytes(&self) -> usize {
+        MAX_BODY_BYTES
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// What the management page shows for one of our connections: whose it is and what it does.
+pub(super) fn connection_name(purpose: &str) -> String {
+    let program = std::env::args_os().next().map(std::path::PathBuf::from);
+    let program = program.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+    format!("{} {purpose} (process {})", program.as_deref().unwrap_or("webhook-queue"), std::process::id())
+}

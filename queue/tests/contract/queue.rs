@@ -1,0 +1,169 @@
+//! What a backend brings to the suite, and the steps that the tests are written in.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, timeout};
+use webhook_queue::{
+    Delivery, Env, Event, Publish, PublishError, Publisher, QueueConfig, Received, Role, State, Subscribe, Subscriber,
+};
+
+/// Long enough for a busy machine; a test that needs as long hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long nothing must come before it is believed that nothing comes.
+pub(crate) const QUIET: Duration = Duration::from_millis(500);
+
+/// A queue of its own for one test.
+pub(crate) trait Queue: Sized + Send + Sync {
+    /// Whether this run of the checks covers it. Whoever leaves one out has to say so, and `infra/check` does.
+    fn is_tested() -> bool {
+        true
+    }
+
+    /// One that is there, empty, and lets events wait for `ttl`.
+    fn with_ttl(ttl: Duration) -> impl Future<Output = Self> + Send;
+
+    /// One that `set_up` has still to make.
+    fn absent() -> impl Future<Output = Self> + Send;
+
+    /// What `webhook-forwarder setup` would do.
+    fn set_up(&self) -> impl Future<Output = ()> + Send {
+        async { drop(webhook_queue::setup(&self.config()).await.unwrap()) }
+    }
+
+    /// The `QUEUE_*` variables that name it.
+    fn variables(&self) -> Vec<(&'static str, String)>;
+
+    /// Takes it out of reach, with all that is on it.
+    fn take_away(&self) -> impl Future<Output = ()> + Send;
+
+    /// Lets it answer nobody.
+    fn stall(&self) -> impl Future<Output = ()> + Send;
+
+    /// Undoes `take_away` and `stall`.
+    fn bring_back(&self) -> impl Future<Output = ()> + Send;
+
+    /// Lets the time pass after which the queue notices that a holder has died.
+    fn let_leases_lapse(&self) -> impl Future<Output = ()> + Send;
+
+    /// Takes out all dead letters, oldest first.
+    fn take_dead_letters(&self) -> impl Future<Output = Vec<Dead>> + Send;
+
+    /// When it was received, as far as the wire can tell.
+    fn received(event: &Event) -> SystemTime {
+        event.received
+    }
+
+    /// One that is there and empty.
+    fn fresh() -> impl Future<Output = Self> + Send {
+        Self::with_ttl(Duration::from_secs(7 * 24 * 60 * 60))
+    }
+
+    fn config(&self) -> QueueConfig {
+        let mut env = Env::from_pairs(self.variables());
+        let config = QueueConfig::from_env(&mut env, Role::Consumer);
+        env.finish().unwrap();
+        config
+    }
+
+    fn publisher(&self) -> Publisher {
+        Publisher::open(&self.config()).unwrap()
+    }
+
+    fn subscriber(&self, prefetch: u16) -> Subscriber {
+        Subscriber::open(&self.config(), prefetch).unwrap()
+    }
+}
+
+/// A queue that can be told to refuse.
+pub(crate) trait Refusing: Queue {
+    /// From now on it refuses events of the type `refused`.
+    fn refuse(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// A dead letter as it lies on the queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Dead {
+    pub(crate) id: String,
+    pub(crate) reason: String,
+    pub(crate) error: String,
+    pub(crate) attempts: u32,
+    pub(crate) handler: Option<String>,
+}
+
+pub(crate) fn soon() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+pub(crate) fn event(body: &str) -> Event {
+    Event::new("shop", "order", body.to_owned())
+}
+
+/// Publishes one event for each body.
+pub(crate) async fn publish(publisher: &Publisher, bodies: &[&str]) -> Vec<Event> {
+    let mut events = Vec::new();
+    for body in bodies {
+        let event = event(body);
+        publisher.publish(&event, soon()).await.unwrap();
+        events.push(event);
+    }
+    events
+}
+
+/// Publishes until the queue takes it: for queues that have just come back.
+pub(crate) async fn publish_at_last(publisher: &Publisher, event: &Event) {
+    let give_up = soon();
+    while let Err(error) = publisher.publish(event, Instant::now() + Duration::from_secs(2)).await {
+        assert!(Instant::now() < give_up, "the queue does not come back: {error:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The next ordinary delivery.
+pub(crate) async fn receive(subscriber: &mut Subscriber) -> Delivery {
+    match timeout(PATIENCE, subscriber.next()).await {
+        Ok(Received::Delivery(delivery)) => delivery,
+        Ok(Received::Suspects) => panic!("suspects, and nobody died"),
+        Err(_) => panic!("nothing came"),
+    }
+}
+
+/// The next delivery, be it ordinary or suspect.
+pub(crate) async fn receive_any(subscriber: &mut Subscriber) -> Delivery {
+    let give_up = soon();
+    loop {
+        match tokio::time::timeout_at(give_up, subscriber.next()).await {
+            Ok(Received::Delivery(delivery)) => return delivery,
+            Ok(Received::Suspects) => {
+                if let Some(delivery) = subscriber.next_suspect().await {
+                    return delivery;
+                }
+            }
+            Err(_) => panic!("nothing came"),
+        }
+    }
+}
+
+/// Nothing is on the queue for this subscriber, which is receiving.
+pub(crate) async fn nothing_is_left(subscriber: &mut Subscriber) {
+    let mut state = subscriber.state();
+    let receiving = state.wait_for(|state| *state == State::Receiving);
+    drop(timeout(PATIENCE, receiving).await.expect("it does not receive").unwrap());
+    nothing_comes(subscriber).await;
+}
+
+/// Nothing comes, neither delivery nor suspects.
+pub(crate) async fn nothing_comes(subscriber: &mut Subscriber) {
+    if let Ok(received) = timeout(QUIET, subscriber.next()).await {
+        panic!("there is still {received:?}");
+    }
+}
+
+pub(crate) fn body(delivery: &Delivery) -> String {
+    String::from_utf8(delivery.event().body.to_vec()).unwrap()
+}
+
+/// Whether the error leaves it open what became of the event.
+pub(crate) fn nobody_knows(error: &PublishError) -> bool {
+    matches!(error, PublishError::TimedOut | PublishError::Unreachable(_) | PublishError::Blocked(_))
+}
