@@ -1,0 +1,216 @@
+//! The core: one service that every host carries.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::TRANSFER_ENCODING;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tokio::time::{Instant, timeout_at};
+use webhook_queue::{Publish, PublishError, Readiness};
+
+use crate::admission::Admission;
+use crate::answer::{self, Refusal};
+use crate::body;
+use crate::config::ForwarderConfig;
+use crate::event::Draft;
+use crate::route::{Route, route};
+use crate::sources::{Source, Sources};
+
+const MAX_TARGET_BYTES: usize = 8 * 1024;
+/// Also what the standalone host lets hyper read.
+pub(crate) const MAX_HEADERS: usize = 100;
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// `: ` and a line break.
+const BYTES_AROUND_A_HEADER: usize = 4;
+
+/// A publisher keeps its deadline itself, and tidies up after it. This is for one that does not.
+const PUBLISH_SLACK: Duration = Duration::from_millis(100);
+
+/// What the host knows about a request and the request does not: put it into the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Who called, by the host's word. Without it no allow-list passes.
+    pub client: Option<IpAddr>,
+    /// When the first byte arrived.
+    pub began: Instant,
+}
+
+/// Takes webhooks and answers 200 when the queue has confirmed them.
+///
+/// A `tower::Service` that never fails and is cheap to clone; call it concurrently from as many tasks as you like.
+/// Dropping a response future gives the webhook up: it is on the queue or it is not, and nobody else is affected.
+///
+/// A body counts against `MAX_IN_FLIGHT` and `MAX_IN_FLIGHT_BYTES` until the publisher has let go of its bytes.
+#[derive(Debug)]
+pub struct Forwarder<P> {
+    inner: Arc<Inner<P>>,
+}
+
+#[derive(Debug)]
+struct Inner<P> {
+    sources: Sources,
+    admission: Admission,
+    max_body_bytes: usize,
+    publish_timeout: Duration,
+    read_timeout: Duration,
+    publisher: P,
+}
+
+impl<P> Clone for Forwarder<P> {
+    fn clone(&self) -> Forwarder<P> {
+        Forwarder { inner: self.inner.clone() }
+    }
+}
+
+impl<P: Publish> Forwarder<P> {
+    /// A forwarder for these sources, publishing with `publisher`.
+    pub fn new(config: &ForwarderConfig, publisher: P) -> Forwarder<P> {
+        Forwarder {
+            inner: Arc::new(Inner {
+                sources: config.sources.clone(),
+                admission: Admission::new(config.max_in_flight, config.max_in_flight_bytes),
+                max_body_bytes: config.max_body_bytes,
+                publish_timeout: config.publish_timeout,
+                read_timeout: config.read_timeout,
+                publisher,
+            }),
+        }
+    }
+
+    /// Closes the publisher. Webhooks that arrive from here on are answered 503.
+    pub async fn close(&self) {
+        self.inner.publisher.close().await;
+    }
+}
+
+impl<P, B> tower::Service<Request<B>> for Forwarder<P>
+where
+    P: Publish + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let inner = self.inner.clone();
+        Box::pin(async move { Ok(inner.answer(request).await) })
+    }
+}
+
+impl<P: Publish> Inner<P> {
+    async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let (request, body) = request.into_parts();
+        if let Err(refusal) = check_form(&request) {
+            return refuse_before_routing(&refusal);
+        }
+        match route(&self.sources, request.uri.path()) {
+            Route::Alive => health(&request, || Readiness::Ready),
+            Route::Ready => health(&request, || self.publisher.readiness()),
+            Route::Unknown => refuse_before_routing(&Refusal::UnknownPath),
+            Route::Webhook { source, event_type } => match self.take(source, event_type, &request, body).await {
+                Ok(id) => answer::accepted(&id),
+                Err(refusal) => {
+                    refusal.log(&source.name);
+                    refusal.response()
+                }
+            },
+        }
+    }
+
+    /// Takes one webhook: proofs first, then room, then the body, then the queue. Says the event's id.
+    async fn take<B>(
+        &self,
+        source: &Source,
+        type_in_path: Option<&str>,
+        request: &Parts,
+        body: B,
+    ) -> Result<String, Refusal>
+    where
+        B: Body<Data = Bytes>,
+    {
+        if !source.methods().split(", ").any(|method| method == request.method.as_str()) {
+            return Err(Refusal::Method { allowed: source.methods() });
+        }
+        let arrival = request.extensions.get::<Arrival>();
+        let client = arrival.and_then(|arrival| arrival.client);
+        let began = arrival.map_or_else(Instant::now, |arrival| arrival.began);
+
+        let verified = source.verify(request, client)?;
+        let facts = source.read(type_in_path, request.uri.query().unwrap_or_default());
+        let draft = Draft::new(facts, verified, client)?;
+
+        let bytes = self.max_body_bytes.min(self.publisher.max_body_bytes());
+        let limits = body::Limits { bytes, deadline: began + self.read_timeout };
+        let body = body::read(body, limits, &self.admission).await?;
+
+        // The provider's patience is counted from here.
+        let deadline = Instant::now() + self.publish_timeout;
+        let event = draft.into_event(source, request, body);
+        timeout_at(deadline + PUBLISH_SLACK, self.publisher.publish(&event, deadline))
+            .await
+            .unwrap_or(Err(PublishError::TimedOut))
+            .map_err(|error| match error {
+                PublishError::TooLarge { limit } => Refusal::BodyTooLarge { limit },
+                error => Refusal::NotPublished(error),
+            })?;
+        tracing::debug!(source.name = source.name, event.id = event.id, body.bytes = event.body.len(), "webhook taken");
+        Ok(event.id)
+    }
+}
+
+/// What every request must satisfy, wherever it goes.
+fn check_form(request: &Parts) -> Result<(), Refusal> {
+    let target = request.uri.path().len() + request.uri.query().map_or(0, |query| query.len() + 1);
+    if target > MAX_TARGET_BYTES {
+        return Err(Refusal::TargetTooLong { limit: MAX_TARGET_BYTES });
+    }
+    let bytes: usize =
+        request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + BYTES_AROUND_A_HEADER).sum();
+    if request.headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
+        return Err(Refusal::HeadersTooLarge { count: MAX_HEADERS, bytes: MAX_HEADER_BYTES });
+    }
+    // Any other coding would be stored still encoded, and a proxy might disagree about where the body ends.
+    let mut codings = request.headers.get_all(TRANSFER_ENCODING).iter();
+    let only_chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if !only_chunked || codings.next().is_some() {
+        return Err(Refusal::Unreadable("the transfer coding is not just chunked"));
+    }
+    Ok(())
+}
+
+fn health(request: &Parts, readiness: impl FnOnce() -> Readiness) -> Response<Full<Bytes>> {
+    if request.method != Method::GET && request.method != Method::HEAD {
+        return Refusal::Method { allowed: "GET, HEAD" }.response();
+    }
+    match readiness() {
+        Readiness::Ready => answer::healthy(),
+        Readiness::NotReady(reason) => {
+            tracing::debug!(reason, "not ready");
+            Refusal::NotReady.response()
+        }
+    }
+}
+
+/// Whoever guesses paths must not be able to fill the log.
+fn refuse_before_routing(refusal: &Refusal) -> Response<Full<Bytes>> {
+    tracing::info!(http.status = refusal.status().as_u16(), "request refused: {refusal}");
+    refusal.response()
+}

@@ -1,0 +1,198 @@
+//! The standalone host: HTTP/1.1 on a plain socket.
+//!
+//! It holds at most `MAX_IN_FLIGHT` connections. Beyond that it stops accepting: the others wait in the kernel's
+//! listen queue, which is better for them than being turned away.
+
+mod client;
+mod connection;
+mod phase;
+mod signal;
+
+pub use signal::shutdown_signal;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use webhook_queue::Publish;
+
+use crate::config::ForwarderConfig;
+use crate::service::Forwarder;
+use crate::sources::AddressList;
+
+/// How many connections may wait in the kernel while the host is full.
+const BACKLOG: u32 = 4096;
+/// Files and connections that are not a caller's: the queue's, the log, the listener.
+const RESERVED_FILES: usize = 64;
+/// How long to wait when the system has no more files to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long the queue may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Opens the socket that [`serve`] accepts from.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves until `shutdown` resolves, then finishes what it has accepted and closes the publisher.
+///
+/// No request takes longer than twice `READ_TIMEOUT`, to wait for room and to be read, and `PUBLISH_TIMEOUT`. That also
+/// bounds how long stopping takes.
+pub async fn serve<P>(
+    config: ForwarderConfig,
+    publisher: P,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()>
+where
+    P: Publish + 'static,
+{
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "listening on http://{address}");
+    for source in config.sources.iter() {
+        let (name, protection) = (&source.name, source.protection());
+        tracing::info!(source.name = name, protection, "receiving at /webhooks/{name}: {protection}");
+    }
+    let host = Arc::new(Host::new(&config, publisher));
+    let connections = Arc::new(Semaphore::new(connection_limit(config.max_in_flight)));
+    let tasks = TaskTracker::new();
+    tokio::select! {
+        biased;
+        () = shutdown => {}
+        () = accept(&listener, &connections, &host, &tasks) => {}
+    }
+
+    tracing::info!(connections = tasks.len(), "stopping: finishing what has been accepted");
+    host.stop.cancel();
+    accept_rest(&listener, &connections, &host, &tasks).await;
+    drop(listener);
+    tasks.close();
+    if timeout(host.timeouts.longest_request(), tasks.wait()).await.is_err() {
+        tracing::error!(connections = tasks.len(), "stopping although some requests have not been answered");
+    }
+    if timeout(CLOSE_TIMEOUT, host.forwarder.close()).await.is_err() {
+        tracing::error!("the queue did not close in time");
+    }
+    Ok(())
+}
+
+/// What every connection needs.
+struct Host<P> {
+    forwarder: Forwarder<P>,
+    trusted_proxies: AddressList,
+    timeouts: phase::Timeouts,
+    /// Asks for the place of a connection: the one that has been idle the longest, else the next to be answered.
+    make_room: Notify,
+    stop: CancellationToken,
+}
+
+impl<P: Publish> Host<P> {
+    fn new(config: &ForwarderConfig, publisher: P) -> Host<P> {
+        Host {
+            forwarder: Forwarder::new(config, publisher),
+            trusted_proxies: config.trusted_proxies.clone(),
+            timeouts: phase::Timeouts { read: config.read_timeout, publish: config.publish_timeout },
+            make_room: Notify::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+}
+
+async fn accept<P: Publish + 'static>(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+    host: &Arc<Host<P>>,
+    tasks: &TaskTracker,
+) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_the_callers(&error) => continue,
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                host.make_room.notify_one();
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let place = match connections.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                host.make_room.notify_one();
+                let Ok(place) = connections.clone().acquire_owned().await else { return };
+                place
+            }
+        };
+        start(host, tasks, stream, peer, place);
+    }
+}
+
+/// Takes what the kernel has already accepted for us: closing the listener would reset it.
+async fn accept_rest<P: Publish + 'static>(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+    host: &Arc<Host<P>>,
+    tasks: &TaskTracker,
+) {
+    while let Ok(place) = connections.clone().try_acquire_owned() {
+        let waiting = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = tokio::task::yield_now() => return,
+        };
+        match waiting {
+            Ok((stream, peer)) => start(host, tasks, stream, peer, place),
+            Err(_) => return,
+        }
+    }
+}
+
+fn start<P: Publish + 'static>(
+    host: &Arc<Host<P>>,
+    tasks: &TaskTracker,
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: OwnedSemaphorePermit,
+) {
+    let host = host.clone();
+    tasks.spawn(async move {
+        connection::run(&host, stream, peer.ip()).await;
+        drop(place);
+    });
+}
+
+/// Whether accepting failed because of the one connection that was to be accepted.
+fn is_the_callers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// `MAX_IN_FLIGHT`, or less where the system gives this process fewer files: without a file the queue could not be
+/// reached any more, and every webhook would be turned away.
+fn connection_limit(max_in_flight: usize) -> usize {
+    let Some(files) = open_file_limit() else { return max_in_flight };
+    let most = files.saturating_sub(RESERVED_FILES).max(1);
+    if max_in_flight > most {
+        tracing::info!(
+            "MAX_IN_FLIGHT is {max_in_flight}, but the system allows {files} open files: holding at most {most} \
+             connections; raise the limit (`ulimit -n`, `LimitNOFILE=`)"
+        );
+    }
+    max_in_flight.min(most)
+}
+
+/// The soft limit, where the system says it in a file.
+fn open_file_limit() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok())
+}

@@ -1,0 +1,8 @@
+//! The real program: how it starts, serves real queues, and stops.
+#![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+mod commands;
+mod process;
+mod rabbitmq;
+mod serving;
+mod startup;

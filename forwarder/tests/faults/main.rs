@@ -1,0 +1,23 @@
+//! The fault table: what happens to webhooks while RabbitMQ fails in every way we know.
+//!
+//! Every webhook that was answered 200 must be found on the queue afterwards, no answer may come later than any
+//! provider waits, and publishing must work again soon after the fault is over, without a restart.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure here fails the test")]
+
+mod forwarder;
+mod load;
+mod scenarios;
+mod table;
+
+use std::time::Duration;
+
+/// How many webhooks each fault sees.
+fn webhooks() -> usize {
+    if testbed::long() { 2_000 } else { 300 }
+}
+
+const AT_ONCE: usize = 64;
+/// What the most impatient provider waits.
+const LATEST_ANSWER: Duration = Duration::from_secs(3);
+/// How soon after the end of a fault a webhook must be confirmed again.
+const LATEST_RECOVERY: Duration = Duration::from_secs(5);

@@ -1,0 +1,35 @@
+//! The core in a host of somebody else's.
+
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tokio::time::Instant;
+use tower::ServiceExt;
+use webhook_forwarder::{Arrival, Env, Forwarder, ForwarderConfig};
+
+use crate::support::Queue;
+
+#[tokio::test]
+async fn a_host_may_know_the_caller_or_not() {
+    let env = Env::from_pairs([("SOURCE_DEMO_OPEN", "yes"), ("SOURCE_NEAR_ALLOW_IPS", "192.0.2.1")]);
+    let config = ForwarderConfig::with_env(env).unwrap();
+    let queue = Queue::new();
+    let forwarder = Forwarder::new(&config, queue.clone());
+
+    let status = async |request: Request<Full<bytes::Bytes>>| {
+        let answer = forwarder.clone().oneshot(request).await.unwrap();
+        let status = answer.status();
+        answer.into_body().collect().await.unwrap();
+        status
+    };
+    let post = |path: &str| Request::post(path).body(Full::from("x")).unwrap();
+    assert_eq!(status(post("/webhooks/demo")).await, StatusCode::OK);
+    assert_eq!(status(post("/webhooks/near")).await, StatusCode::FORBIDDEN);
+    let mut known = post("/webhooks/near");
+    let arrival = Arrival { client: Some("192.0.2.1".parse().unwrap()), began: Instant::now() };
+    known.extensions_mut().insert(arrival);
+    assert_eq!(status(known).await, StatusCode::OK);
+    let clients: Vec<_> = queue.events().into_iter().map(|event| event.http.client).collect();
+    assert_eq!(clients, [None, Some("192.0.2.1".to_owned())]);
+    forwarder.close().await;
+    assert!(queue.is_closed());
+}
