@@ -1,0 +1,180 @@
+//! The run loop: it owns the subscriber, and every running delivery is a task of it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use webhook_queue::{Delivery, Received, Subscribe, Subscriber};
+
+use crate::call::Call;
+use crate::dispatch::Dispatcher;
+use crate::handle::{Command, Counts, Summary, Tally};
+
+/// How long aborting may take, and then closing. Together with the default grace it stays within the half minute that
+/// most platforms leave between SIGTERM and SIGKILL.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A consumer at work.
+pub(crate) struct Run {
+    pub(crate) subscriber: Subscriber,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    /// One permit per running handler. It is kept while the delivery is settled, so that a queue that cannot take a
+    /// retry slows the intake down.
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) tasks: JoinSet<()>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) drain_on: BoxFuture<'static, ()>,
+    pub(crate) drain: CancellationToken,
+    /// Ends the grace period.
+    pub(crate) stop: CancellationToken,
+    pub(crate) grace: Duration,
+    pub(crate) tally: Arc<Tally>,
+    /// Whether suspects wait to be run, each of them alone.
+    pub(crate) suspects: bool,
+    pub(crate) paused: bool,
+}
+
+impl Run {
+    pub(crate) async fn until_drained(mut self) -> Summary {
+        while self.step().await.is_continue() {}
+        self.drain().await
+    }
+
+    /// Waits for the next thing to do, and does it. Breaks when it is time to drain.
+    async fn step(&mut self) -> ControlFlow<()> {
+        if self.suspects && !self.paused && self.tasks.is_empty() {
+            self.begin_suspect().await;
+        }
+        let received = async {
+            // Never closed, so never an error: without a permit there is nothing to receive for.
+            let Ok(permit) = self.permits.clone().acquire_owned().await else { return std::future::pending().await };
+            (permit, self.subscriber.next().await)
+        };
+        tokio::select! {
+            biased;
+            () = self.drain.cancelled() => return ControlFlow::Break(()),
+            () = &mut self.drain_on => return ControlFlow::Break(()),
+            Some(command) = self.commands.recv() => self.obey(command).await,
+            Some(ended) = self.tasks.join_next() => note(ended),
+            (permit, received) = received, if !self.suspects => match received {
+                Received::Delivery(delivery) => self.begin(permit, delivery),
+                Received::Suspects => self.suspects = true,
+            },
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Takes one suspect, while no handler is running. The loop begins nothing else before it is settled.
+    async fn begin_suspect(&mut self) {
+        let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
+        match self.subscriber.next_suspect().await {
+            Some(delivery) => self.begin(permit, delivery),
+            None => self.suspects = false,
+        }
+    }
+
+    fn begin(&mut self, permit: OwnedSemaphorePermit, delivery: Delivery) {
+        let (dispatcher, tally, drain) = (self.dispatcher.clone(), self.tally.clone(), self.drain.clone());
+        let running = tally.begin();
+        self.tasks.spawn(async move {
+            handle(&dispatcher, delivery, &tally, &drain).await;
+            drop((permit, running));
+        });
+    }
+
+    async fn obey(&mut self, command: Command) {
+        // Whoever asked may have gone: then nobody misses the answer.
+        match command {
+            Command::Pause(done) => {
+                self.subscriber.pause().await;
+                self.paused = true;
+                let _ = done.send(());
+            }
+            Command::Resume(done) => {
+                self.subscriber.resume().await;
+                self.paused = false;
+                let _ = done.send(());
+            }
+            Command::Replay { most, begun } => {
+                let _ = begun.send(self.subscriber.replay(most).boxed());
+            }
+        }
+    }
+
+    /// Hands back what has not begun, gives the running handlers their grace, and closes.
+    async fn drain(mut self) -> Summary {
+        self.drain.cancel();
+        self.commands.close();
+        let deadline = Instant::now() + self.grace;
+        let running = self.tasks.len();
+        tracing::info!(running, grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX), "draining");
+        let finish = async {
+            self.subscriber.pause().await;
+            while let Some(ended) = self.tasks.join_next().await {
+                note(ended);
+            }
+        };
+        tokio::select! {
+            _ = timeout_at(deadline, finish) => {}
+            () = self.stop.cancelled() => {}
+        }
+        let interrupted = self.interrupt().await;
+        if timeout(CLOSE_TIMEOUT, self.subscriber.close()).await.is_err() {
+            tracing::warn!("the queue did not close in time; what was not settled comes again");
+        }
+        let summary = Summary { interrupted, counts: self.tally.counts() };
+        tracing::info!(interrupted, handled = summary.counts.handled, "drained");
+        summary
+    }
+
+    /// Aborts what still runs. Says how many handlers that were. One that blocks its thread cannot be aborted and is left
+    /// behind.
+    async fn interrupt(&mut self) -> usize {
+        self.tasks.abort_all();
+        let mut interrupted = 0;
+        let aborted = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                match ended {
+                    Err(error) if error.is_cancelled() => interrupted += 1,
+                    ended => note(ended),
+                }
+            }
+        };
+        let _ = timeout(ABORT_TIMEOUT, aborted).await;
+        interrupted += self.tasks.len();
+        if interrupted > 0 {
+            tracing::warn!(interrupted, "handlers were interrupted; their events come again");
+        }
+        interrupted
+    }
+}
+
+/// Handles one delivery and settles it.
+async fn handle(dispatcher: &Dispatcher, delivery: Delivery, tally: &Tally, drain: &CancellationToken) {
+    let call = Call::new(delivery.shared_event(), delivery.attempt());
+    let age = || SystemTime::now().duration_since(delivery.first_received()).unwrap_or_default();
+    let settlement = dispatcher.dispatch(call, delivery.crashes(), age, drain).await;
+    let count = Counts::of(&settlement);
+    let id = delivery.event().id.clone();
+    match delivery.settle(settlement).await {
+        Ok(()) => tally.count(count),
+        Err(error) => {
+            tally.count(|counts| &mut counts.lost_leases);
+            tracing::warn!(event.id = id, "{error}");
+        }
+    }
+}
+
+/// A handler's panic ends in a settlement, so a task that failed is our own mistake. Its event comes again.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!("a delivery was dropped by mistake and comes again: {error}");
+    }
+}
