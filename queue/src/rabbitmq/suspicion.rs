@@ -1,6 +1,6 @@
 //! Which redelivered events were in the hands of a process that died.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 /// How many redelivered messages in a row may be what dead consumers held: the prefetch that consumers have unless
 /// they are told otherwise, or our own if that is more.
@@ -14,7 +14,6 @@ pub(super) struct Suspicion {
     /// Ids of events that this very process had in hand when its connection broke. The broker calls them redelivered,
     /// but nobody has crashed.
     trusted: HashSet<String>,
-    oldest_first: VecDeque<String>,
     most_trusted: usize,
     in_a_row: u16,
     most_in_a_row: u16,
@@ -24,7 +23,6 @@ impl Suspicion {
     pub(super) fn new(prefetch: u16) -> Suspicion {
         Suspicion {
             trusted: HashSet::new(),
-            oldest_first: VecDeque::new(),
             most_trusted: usize::from(prefetch) * TRUSTED_PER_PREFETCH,
             in_a_row: 0,
             most_in_a_row: prefetch.max(HELD_BY_THE_DEAD),
@@ -33,16 +31,10 @@ impl Suspicion {
 
     /// Notes what this process has in hand while its connection breaks.
     pub(super) fn trust(&mut self, ids: Vec<String>) {
-        for id in ids.into_iter().filter(|id| !id.is_empty()) {
-            if self.trusted.insert(id.clone()) {
-                self.oldest_first.push_back(id);
-            }
+        if self.trusted.len() + ids.len() > self.most_trusted {
+            self.trusted.clear();
         }
-        while self.oldest_first.len() > self.most_trusted {
-            if let Some(oldest) = self.oldest_first.pop_front() {
-                self.trusted.remove(&oldest);
-            }
-        }
+        self.trusted.extend(ids.into_iter().rev().filter(|id| !id.is_empty()).take(self.most_trusted));
     }
 
     /// Whether somebody else had this event in hand and is gone.
@@ -83,6 +75,15 @@ mod tests {
         suspicion.trust(vec!["1".into(), "2".into(), "3".into()]);
         assert!(suspicion.falls_on("1", true));
         assert!(!suspicion.falls_on("3", true));
+    }
+
+    #[test]
+    fn a_connection_may_break_again_and_again() {
+        let mut suspicion = Suspicion::new(2);
+        for _ in 0..10 {
+            suspicion.trust(vec!["1".into(), "2".into()]);
+            assert!(!suspicion.falls_on("1", true) && !suspicion.falls_on("2", true));
+        }
     }
 
     #[test]
