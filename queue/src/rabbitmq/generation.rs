@@ -259,8 +259,7 @@ impl Running {
     pub(super) fn hold(&self, delivery: lapin::message::Delivery) -> Hold {
         let tag = delivery.delivery_tag;
         let message = Message { properties: delivery.properties, body: Bytes::from(delivery.data) };
-        let id = message.properties.message_id().as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
-        self.generation.acks().hold(tag, id);
+        self.generation.acks().hold(tag, message.id().to_owned());
         self.with(message, AckBy::Tag(tag))
     }
 

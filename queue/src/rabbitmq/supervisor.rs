@@ -231,8 +231,8 @@ impl Supervisor {
     fn receive(&mut self, running: &Running, received: lapin::message::Delivery) {
         let redelivered = received.redelivered;
         let hold = running.hold(received);
-        let id = hold.message.properties.message_id().as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
-        if self.may_put_suspects_aside() && self.suspicion.falls_on(&id, redelivered) {
+        let id = hold.message.id();
+        if self.suspicion.falls_on(id, redelivered) && self.may_put_suspects_aside() {
             tracing::info!(event.id = id, "this event was in the hands of somebody who is gone; it will run alone");
             self.move_aside(hold, self.topology.suspect_queue());
         } else if let Some(delay) = wire::still_to_wait(&hold.message.properties) {

@@ -46,12 +46,16 @@ pub(super) struct Message {
 /// Shows neither headers nor body: a debug print must not be the way a secret gets into a log.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.properties.message_id().as_ref().map(ShortString::as_str);
-        f.debug_struct("Message").field("id", &id).field("body_bytes", &self.body.len()).finish_non_exhaustive()
+        f.debug_struct("Message").field("id", &self.id()).field("body_bytes", &self.body.len()).finish_non_exhaustive()
     }
 }
 
 impl Message {
+    /// The event's id, or nothing where somebody else published it without one.
+    pub(super) fn id(&self) -> &str {
+        self.properties.message_id().as_ref().map_or("", ShortString::as_str)
+    }
+
     /// At most so many bytes does the frame with the properties and headers take.
     pub(super) fn header_bytes(&self) -> usize {
         let properties = &self.properties;
