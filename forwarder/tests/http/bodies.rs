@@ -150,16 +150,7 @@ async fn head_and_body_share_the_time() {
 
 #[tokio::test]
 async fn time_spent_waiting_for_room_is_not_the_callers() {
-    let server = Server::open(&[
-        ("READ_TIMEOUT", "1s"),
-        ("MAX_IN_FLIGHT", "16"),
-        ("MAX_IN_FLIGHT_BYTES", "2000"),
-        ("MAX_BODY_BYTES", "1500"),
-    ]);
-    server.queue.stall();
-    let mut first = server.connect().await;
-    first.send(post("/webhooks/demo", "", vec![b'x'; 1500])).await;
-    server.queue.wait_until("the first is being published", |queue| queue.started() == 1).await;
+    let (server, mut first) = Server::with_all_room_taken("1s").await;
     let mut second = server.connect().await;
     let request = post("/webhooks/demo", "", vec![b'x'; 1500]);
     second.send(&request[..1000]).await;

@@ -111,16 +111,7 @@ async fn large_bodies_wait_for_room_and_small_ones_pass() {
 
 #[tokio::test]
 async fn what_finds_no_room_in_time_is_503() {
-    let server = Server::open(&[
-        ("READ_TIMEOUT", "200ms"),
-        ("MAX_IN_FLIGHT", "16"),
-        ("MAX_IN_FLIGHT_BYTES", "2000"),
-        ("MAX_BODY_BYTES", "1500"),
-    ]);
-    server.queue.stall();
-    let mut first = server.connect().await;
-    first.send(post("/webhooks/demo", "", vec![b'x'; 1500])).await;
-    server.queue.wait_until("the first is being published", |queue| queue.started() == 1).await;
+    let (server, mut first) = Server::with_all_room_taken("200ms").await;
     let answer = server.post("/webhooks/demo", vec![b'x'; 1500]).await;
     assert_eq!((answer.status, answer.header("retry-after"), answer.closes()), (503, Some("1"), true));
     let mut chunked = server.connect().await;

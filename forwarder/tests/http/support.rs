@@ -131,6 +131,21 @@ impl Server {
         Server::start(&[&[("SOURCE_DEMO_OPEN", "yes")], settings].concat())
     }
 
+    /// Its queue is stalled, and the one webhook on its way there has taken all room for large bodies.
+    pub(crate) async fn with_all_room_taken(read_timeout: &str) -> (Server, Client) {
+        let server = Server::open(&[
+            ("READ_TIMEOUT", read_timeout),
+            ("MAX_IN_FLIGHT", "16"),
+            ("MAX_IN_FLIGHT_BYTES", "2000"),
+            ("MAX_BODY_BYTES", "1500"),
+        ]);
+        server.queue.stall();
+        let mut first = server.connect().await;
+        first.send(post("/webhooks/demo", "", vec![b'x'; 1500])).await;
+        server.queue.wait_until("the first is being published", |queue| queue.started() == 1).await;
+        (server, first)
+    }
+
     pub(crate) fn start(settings: &[(&str, &str)]) -> Server {
         let mut server = Server::prepare(settings);
         server.serve();
