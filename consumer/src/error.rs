@@ -107,8 +107,8 @@ mod tests {
         let error = Consumer::with_env(Env::from_pairs([("QUEUE_URL", "kafka:")])).unwrap_err();
         assert_eq!(
             format!("{error:?}"),
-            "the consumer is not configured correctly: QUEUE_URL: must be an amqp:// or amqps:// address, or \
-             sqlite:path; 'kafka:' is not supported"
+            "the consumer is not configured correctly: QUEUE_URL: must be an amqp:// or amqps:// address, that of \
+             a management API or of an SQS queue, or sqlite:path; 'kafka:' is not supported"
         );
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::BoxError;
-use crate::config::{QueueConfig, QueueUrl};
+use crate::config::QueueConfig;
+use crate::queue_url::QueueUrl;
 
 /// What a check found, one line each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,29 +66,53 @@ impl fmt::Display for Report {
     }
 }
 
-/// Declares what the forwarder publishes to, once. Says what it did, a line each.
+/// Declares what the forwarder publishes to, once: the queue and its fallbacks. Says what it did, a line each.
 pub async fn setup(config: &QueueConfig) -> Result<Vec<String>, BoxError> {
+    let mut done = Vec::new();
+    for rung in config.rungs() {
+        done.extend(set_up_one(&rung).await?);
+    }
+    Ok(done)
+}
+
+async fn set_up_one(config: &QueueConfig) -> Result<Vec<String>, BoxError> {
     match &config.url {
         #[cfg(feature = "rabbitmq")]
         QueueUrl::Amqp(_) => crate::rabbitmq::setup(config).await,
+        #[cfg(feature = "rabbitmq_http")]
+        QueueUrl::RabbitMqHttp(url) => crate::rabbitmq_http::setup(config, url).await,
+        #[cfg(feature = "sqs")]
+        QueueUrl::Sqs(url) => crate::sqs::setup(config, url).await,
         #[cfg(feature = "sqlite")]
         QueueUrl::Sqlite(path) => crate::sqlite::setup(config, path).await,
         #[allow(unreachable_patterns, reason = "which arm is missing depends on the features")]
-        _ => Err(crate::config::missing_backend().into()),
+        _ => Err(crate::queue_url::missing_backend().into()),
     }
 }
 
-/// Looks at everything that could lose an event. Changes nothing.
+/// Looks at everything that could lose an event, in the queue and in its fallbacks. Changes nothing.
 pub async fn check(config: &QueueConfig) -> Report {
+    let mut report = Report::default();
+    for rung in config.rungs() {
+        report.findings.extend(check_one(&rung).await.findings);
+    }
+    report
+}
+
+async fn check_one(config: &QueueConfig) -> Report {
     match &config.url {
         #[cfg(feature = "rabbitmq")]
         QueueUrl::Amqp(_) => crate::rabbitmq::check(config).await,
+        #[cfg(feature = "rabbitmq_http")]
+        QueueUrl::RabbitMqHttp(url) => crate::rabbitmq_http::check(config, url).await,
+        #[cfg(feature = "sqs")]
+        QueueUrl::Sqs(url) => crate::sqs::check(config, url).await,
         #[cfg(feature = "sqlite")]
         QueueUrl::Sqlite(path) => crate::sqlite::check(config, path).await,
         #[allow(unreachable_patterns, reason = "which arm is missing depends on the features")]
         _ => {
             let mut report = Report::default();
-            report.note(Level::Failure, crate::config::missing_backend().to_string(), None);
+            report.note(Level::Failure, crate::queue_url::missing_backend().to_string(), None);
             report
         }
     }

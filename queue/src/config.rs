@@ -1,28 +1,19 @@
 //! `QUEUE_*`: which queue, and its topology.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::env::{ConfigError, Env, Problem, duration, yes_or_no};
+use crate::credentials::AwsCredentials;
+use crate::env::{Env, duration, yes_or_no};
+use crate::queue_url::QueueUrl;
+use crate::queues::read_queues;
 
-const DEFAULT_SQLITE_FILE: &str = "webhooks.db";
 const DEFAULT_QUEUE: &str = "e-conomic-webhooks";
 const DEFAULT_EXCHANGE: &str = "e-conomic.direct";
 const DEFAULT_ROUTING_KEY: &str = "webhook";
 const DEFAULT_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The variables that only RabbitMQ has a use for.
-const RABBITMQ_ONLY: [&str; 7] = [
-    "QUEUE_NAME",
-    "QUEUE_EXCHANGE",
-    "QUEUE_ROUTING_KEY",
-    "QUEUE_TYPE",
-    "QUEUE_DECLARE",
-    "QUEUE_MANAGEMENT_URL",
-    "QUEUE_CA_FILE",
-];
 /// What AMQP can carry in a short string: names of queues and exchanges, routing keys.
 const MAX_NAME_BYTES: usize = 255;
 /// Room for `.retry.1200s` and the like behind the queue's name.
@@ -33,6 +24,8 @@ const MAX_QUEUE_NAME_BYTES: usize = 200;
 pub struct QueueConfig {
     /// `QUEUE_URL`
     pub url: QueueUrl,
+    /// `QUEUE_FALLBACK_URLS`: where a forwarder publishes, in this order, what the queues before do not take.
+    pub fallbacks: Vec<QueueUrl>,
     /// `QUEUE_NAME`
     pub name: String,
     /// `QUEUE_EXCHANGE`
@@ -49,15 +42,8 @@ pub struct QueueConfig {
     pub management_url: Option<SecretString>,
     /// `QUEUE_CA_FILE`
     pub ca_file: Option<PathBuf>,
-}
-
-/// Where the queue is, and so which backend carries it.
-#[derive(Clone)]
-pub enum QueueUrl {
-    /// `amqp://` or `amqps://`, with its password.
-    Amqp(SecretString),
-    /// `sqlite:path`
-    Sqlite(PathBuf),
+    /// `AWS_*`: read where one of the queues is SQS.
+    pub aws_credentials: Option<AwsCredentials>,
 }
 
 /// What kind of queue RabbitMQ makes of the main queue.
@@ -76,25 +62,21 @@ pub enum Role {
     LocalForwarder,
     /// Listening where others can reach it.
     Forwarder,
+    /// Running as a function, without a disk that lasts: the queue must be elsewhere.
+    Function,
     /// Reading the queue.
     Consumer,
 }
 
 impl QueueConfig {
-    /// Reads all `QUEUE_*` variables. Problems are noted in `env`.
+    /// Reads all `QUEUE_*` variables, and the guide's `AmqpEndpoint` and `AmqpAuthHeader`. Problems are noted in `env`.
     pub fn from_env(env: &mut Env, role: Role) -> QueueConfig {
-        let url = read_url(env, role);
-        if let QueueUrl::Sqlite(_) = url {
-            for name in RABBITMQ_ONLY.into_iter().filter(|name| env.is_set(name)).collect::<Vec<_>>() {
-                env.problem(
-                    name,
-                    "has no effect on a sqlite: queue; remove it, or set QUEUE_URL to an amqps:// address",
-                );
-            }
-        }
+        let (url, exchange, fallbacks) = read_queues(env, role);
+        let uses_aws = std::iter::once(&url).chain(&fallbacks).any(|queue| matches!(queue, QueueUrl::Sqs(_)));
+        let aws_credentials = if uses_aws { AwsCredentials::from_env(env) } else { None };
         let config = QueueConfig {
             name: env.parsed("QUEUE_NAME", DEFAULT_QUEUE.to_owned(), |text| name(text, MAX_QUEUE_NAME_BYTES)),
-            exchange: env.parsed("QUEUE_EXCHANGE", DEFAULT_EXCHANGE.to_owned(), |text| name(text, MAX_NAME_BYTES)),
+            exchange: read_exchange(env, exchange),
             routing_key: env.parsed("QUEUE_ROUTING_KEY", DEFAULT_ROUTING_KEY.to_owned(), routing_key),
             ttl: env.parsed("QUEUE_TTL", DEFAULT_TTL, duration),
             queue_type: env.parsed("QUEUE_TYPE", QueueType::Classic, |text| match text {
@@ -106,6 +88,8 @@ impl QueueConfig {
             management_url: env.text("QUEUE_MANAGEMENT_URL").map(SecretString::from),
             ca_file: env.text("QUEUE_CA_FILE").map(PathBuf::from),
             url,
+            fallbacks,
+            aws_credentials,
         };
         if config.management_url.as_ref().is_some_and(|url| !url.expose_secret().starts_with("http")) {
             env.problem(
@@ -122,107 +106,52 @@ impl QueueConfig {
 
     /// A configuration with every default, for the queue at `url`.
     pub fn new(url: QueueUrl) -> QueueConfig {
+        let exchange = match &url {
+            QueueUrl::RabbitMqHttp(url) => url.exchange(),
+            _ => DEFAULT_EXCHANGE,
+        };
         QueueConfig {
-            url,
+            fallbacks: Vec::new(),
             name: DEFAULT_QUEUE.to_owned(),
-            exchange: DEFAULT_EXCHANGE.to_owned(),
+            exchange: exchange.to_owned(),
             routing_key: DEFAULT_ROUTING_KEY.to_owned(),
             ttl: DEFAULT_TTL,
             queue_type: QueueType::Classic,
             declare: true,
             management_url: None,
             ca_file: None,
-        }
-    }
-}
-
-impl QueueUrl {
-    /// Reads a queue URL. The error names what is understood, never the URL.
-    pub fn parse(text: &str) -> Result<QueueUrl, String> {
-        let understood = "must be an amqp:// or amqps:// address, or sqlite:path";
-        match text.split_once(':') {
-            Some(("amqp" | "amqps", rest)) if rest.starts_with("//") && rest.len() > 2 => {
-                if cfg!(feature = "rabbitmq") {
-                    Ok(QueueUrl::Amqp(text.to_owned().into()))
-                } else {
-                    Err(not_compiled_in("rabbitmq"))
-                }
-            }
-            Some(("sqlite", path)) if !path.is_empty() => {
-                if cfg!(feature = "sqlite") {
-                    Ok(QueueUrl::Sqlite(PathBuf::from(path)))
-                } else {
-                    Err(not_compiled_in("sqlite"))
-                }
-            }
-            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '+') => {
-                Err(format!("{understood}; '{scheme}:' is not supported"))
-            }
-            _ => Err(understood.to_owned()),
+            aws_credentials: None,
+            url,
         }
     }
 
-    /// The URL without user, password and parameters: fit for a log.
-    pub fn redacted(&self) -> String {
-        match self {
-            QueueUrl::Amqp(url) => {
-                let url = url.expose_secret();
-                let (scheme, rest) = url.split_once("://").unwrap_or(("amqp", url));
-                let (authority, path) =
-                    rest.split_once('/').map_or((rest, None), |(authority, path)| (authority, Some(path)));
-                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-                let without_parameters = |text: &str| text.split(['?', '#']).next().unwrap_or_default().to_owned();
-                match path {
-                    Some(path) => format!("{scheme}://{}/{}", without_parameters(host), without_parameters(path)),
-                    None => format!("{scheme}://{}", without_parameters(host)),
-                }
-            }
-            QueueUrl::Sqlite(path) => format!("sqlite:{}", absolute(path).display()),
-        }
+    /// The same configuration with each of its queues as the only one, in their order.
+    pub fn rungs(&self) -> impl Iterator<Item = QueueConfig> {
+        let rung = |url: &QueueUrl| {
+            let exchange = match url {
+                QueueUrl::RabbitMqHttp(url) => url.exchange().to_owned(),
+                _ => self.exchange.clone(),
+            };
+            QueueConfig { url: url.clone(), fallbacks: Vec::new(), exchange, ..self.clone() }
+        };
+        std::iter::once(&self.url).chain(&self.fallbacks).map(rung)
     }
 }
 
-impl fmt::Debug for QueueUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.redacted())
+/// An exchange in the address wins.
+fn read_exchange(env: &mut Env, in_url: Option<String>) -> String {
+    let exchange = env.parsed("QUEUE_EXCHANGE", None, |text| exchange_name(text).map(Some));
+    if let (Some(named), Some(exchange)) = (&in_url, &exchange)
+        && named != exchange
+    {
+        env.problem("QUEUE_EXCHANGE", format!("has no effect: the queue's address names '{named}'; remove it"));
     }
+    in_url.or(exchange).unwrap_or_else(|| DEFAULT_EXCHANGE.to_owned())
 }
 
-fn read_url(env: &mut Env, role: Role) -> QueueUrl {
-    let default = QueueUrl::Sqlite(PathBuf::from(DEFAULT_SQLITE_FILE));
-    let Some(text) = env.text("QUEUE_URL") else {
-        match role {
-            Role::LocalForwarder if cfg!(feature = "sqlite") => {}
-            Role::LocalForwarder | Role::Forwarder => env.problem(
-                "QUEUE_URL",
-                "is not set: a forwarder that others can reach needs an explicit queue, like amqps://user:password@host/vhost",
-            ),
-            Role::Consumer => env.problem(
-                "QUEUE_URL",
-                "is not set: name the queue that the forwarder publishes to, like amqps://user:password@host/vhost or \
-                 sqlite:webhooks.db",
-            ),
-        }
-        return default;
-    };
-    QueueUrl::parse(&text).unwrap_or_else(|problem| {
-        env.problem("QUEUE_URL", problem);
-        default
-    })
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn not_compiled_in(feature: &str) -> String {
-    format!("names a backend that is not part of this program: build it with the cargo feature '{feature}'")
-}
-
-/// For a [`QueueUrl`] made by hand in a program without its backend.
-pub(crate) fn missing_backend() -> ConfigError {
-    let message = "names a backend that is not part of this program".to_owned();
-    ConfigError { problems: vec![Problem { variable: "QUEUE_URL".to_owned(), message }] }
+/// An exchange's name, as it must be.
+pub(crate) fn exchange_name(text: &str) -> Result<String, String> {
+    name(text, MAX_NAME_BYTES)
 }
 
 fn name(text: &str, most: usize) -> Result<String, String> {

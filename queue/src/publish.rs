@@ -1,13 +1,16 @@
 //! Putting an event on the queue: the promise, and the closed set of backends that keep it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::BoxError;
-use crate::config::{QueueConfig, QueueUrl};
+use crate::config::QueueConfig;
 use crate::env::ConfigError;
 use crate::event::Event;
+use crate::ladder::Ladder;
+use crate::queue_url::QueueUrl;
+use crate::{BoxError, chain};
 
 /// Puts events on a queue.
 ///
@@ -21,7 +24,7 @@ pub trait Publish: Send + Sync {
     ///   [`TooLarge`](PublishError::TooLarge) mean that the event is not on the queue.
     /// * [`TimedOut`](PublishError::TimedOut), [`Unreachable`](PublishError::Unreachable) and
     ///   [`Blocked`](PublishError::Blocked) mean that nobody knows: the event may be on the queue, so whoever sends it
-    ///   again must send the same id.
+    ///   again must send the same id. [`NoQueue`](PublishError::NoQueue) holds the error of each queue.
     /// * It returns by `deadline`, whatever the queue does.
     /// * What a subscriber receives equals what was published, field by field and byte for byte;
     ///   [`received`](Event::received) at least to the second.
@@ -66,6 +69,15 @@ pub enum PublishError {
         /// The most it carries.
         limit: usize,
     },
+    /// There are several queues, and none of them has confirmed the event: their names, as a log may show them, and
+    /// what was wrong, in the order in which they were tried. Any of them whose error says so may hold the event.
+    #[error("no queue has confirmed the event: {}", told(.0))]
+    NoQueue(Vec<(String, PublishError)>),
+}
+
+fn told(failures: &[(String, PublishError)]) -> String {
+    let told: Vec<String> = failures.iter().map(|(name, error)| format!("{name}: {}", chain(error))).collect();
+    if told.is_empty() { "the deadline had passed".to_owned() } else { told.join("; ") }
 }
 
 /// What a publisher knows about its queue without asking.
@@ -77,16 +89,26 @@ pub enum Readiness {
     NotReady(String),
 }
 
-/// The publishing half of the configured queue.
+/// The publishing half of the configured queue, or queues.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    backend: Backend,
+    queues: Queues,
+}
+
+#[derive(Clone, Debug)]
+enum Queues {
+    One { name: String, backend: Backend },
+    Several(Arc<Ladder<Backend>>),
 }
 
 #[derive(Clone, Debug)]
 enum Backend {
     #[cfg(feature = "rabbitmq")]
     RabbitMq(crate::rabbitmq::Publisher),
+    #[cfg(feature = "rabbitmq_http")]
+    RabbitMqHttp(crate::rabbitmq_http::Publisher),
+    #[cfg(feature = "sqs")]
+    Sqs(crate::sqs::Publisher),
     #[cfg(feature = "sqlite")]
     Sqlite(crate::sqlite::Publisher),
 }
@@ -94,9 +116,13 @@ enum Backend {
 /// Calls the same method on whichever backend is there.
 macro_rules! each_backend {
     ($self:expr, $backend:ident => $call:expr) => {
-        match &$self.backend {
+        match $self {
             #[cfg(feature = "rabbitmq")]
             Backend::RabbitMq($backend) => $call,
+            #[cfg(feature = "rabbitmq_http")]
+            Backend::RabbitMqHttp($backend) => $call,
+            #[cfg(feature = "sqs")]
+            Backend::Sqs($backend) => $call,
             #[cfg(feature = "sqlite")]
             Backend::Sqlite($backend) => $call,
         }
@@ -104,22 +130,49 @@ macro_rules! each_backend {
 }
 
 impl Publisher {
-    /// Opens the queue that the configuration names. A SQLite file is made if need be; RabbitMQ is connected to in
-    /// the background, so that a broker that is away does not keep a forwarder from starting.
+    /// Opens the queue that the configuration names, and its fallbacks. A SQLite file is made if need be; RabbitMQ is
+    /// connected to in the background, so that a broker that is away does not keep a forwarder from starting; SQS is
+    /// connected to by the first event.
+    ///
+    /// With fallbacks, an event is on one queue when `publish` returns `Ok`: the first that confirmed. A queue whose
+    /// outcome is not known may hold it as well, with the same id.
     pub fn open(config: &QueueConfig) -> Result<Publisher, ConfigError> {
-        let backend = match &config.url {
-            #[cfg(feature = "rabbitmq")]
-            QueueUrl::Amqp(_) => Backend::RabbitMq(crate::rabbitmq::Publisher::open(config)?),
-            #[cfg(feature = "sqlite")]
-            QueueUrl::Sqlite(path) => Backend::Sqlite(crate::sqlite::Publisher::open(config, path)?),
-            #[allow(unreachable_patterns, reason = "which arm is missing depends on the features")]
-            _ => return Err(crate::config::missing_backend()),
+        let open = |rung: QueueConfig| Ok::<_, ConfigError>((rung.url.redacted(), Backend::open(&rung)?));
+        let mut rungs = config.rungs().map(open).collect::<Result<Vec<_>, _>>()?;
+        let queues = match rungs.pop() {
+            Some((name, backend)) if rungs.is_empty() => Queues::One { name, backend },
+            last => Queues::Several(Arc::new(Ladder::new(rungs.into_iter().chain(last).collect()))),
         };
-        Ok(Publisher { backend })
+        Ok(Publisher { queues })
+    }
+
+    /// Each queue's name, as a log may show it, and the largest body that it carries, in bytes.
+    pub fn limits(&self) -> Vec<(String, usize)> {
+        match &self.queues {
+            Queues::One { name, backend } => vec![(name.clone(), backend.max_body_bytes())],
+            Queues::Several(ladder) => ladder.limits(),
+        }
     }
 }
 
-impl Publish for Publisher {
+impl Backend {
+    fn open(config: &QueueConfig) -> Result<Backend, ConfigError> {
+        Ok(match &config.url {
+            #[cfg(feature = "rabbitmq")]
+            QueueUrl::Amqp(_) => Backend::RabbitMq(crate::rabbitmq::Publisher::open(config)?),
+            #[cfg(feature = "rabbitmq_http")]
+            QueueUrl::RabbitMqHttp(url) => Backend::RabbitMqHttp(crate::rabbitmq_http::Publisher::open(config, url)?),
+            #[cfg(feature = "sqs")]
+            QueueUrl::Sqs(url) => Backend::Sqs(crate::sqs::Publisher::open(config, url)?),
+            #[cfg(feature = "sqlite")]
+            QueueUrl::Sqlite(path) => Backend::Sqlite(crate::sqlite::Publisher::open(config, path)?),
+            #[allow(unreachable_patterns, reason = "which arm is missing depends on the features")]
+            _ => return Err(crate::queue_url::missing_backend()),
+        })
+    }
+}
+
+impl Publish for Backend {
     async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
         each_backend!(self, backend => backend.publish(event, deadline).await)
     }
@@ -134,5 +187,35 @@ impl Publish for Publisher {
 
     async fn close(&self) {
         each_backend!(self, backend => backend.close().await)
+    }
+}
+
+impl Publish for Publisher {
+    async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
+        match &self.queues {
+            Queues::One { backend, .. } => backend.publish(event, deadline).await,
+            Queues::Several(ladder) => ladder.publish(event, deadline).await,
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        match &self.queues {
+            Queues::One { backend, .. } => backend.readiness(),
+            Queues::Several(ladder) => ladder.readiness(),
+        }
+    }
+
+    fn max_body_bytes(&self) -> usize {
+        match &self.queues {
+            Queues::One { backend, .. } => backend.max_body_bytes(),
+            Queues::Several(ladder) => ladder.max_body_bytes(),
+        }
+    }
+
+    async fn close(&self) {
+        match &self.queues {
+            Queues::One { backend, .. } => backend.close().await,
+            Queues::Several(ladder) => ladder.close().await,
+        }
     }
 }

@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 use crate::BoxError;
-use crate::config::{QueueConfig, QueueUrl};
-use crate::env::ConfigError;
+use crate::config::QueueConfig;
+use crate::env::{ConfigError, Problem};
 use crate::event::Event;
+use crate::queue_url::QueueUrl;
 
 /// Takes events off a queue, at least once each.
 ///
@@ -277,11 +278,27 @@ impl Subscriber {
             QueueUrl::Amqp(_) => Backend::RabbitMq(crate::rabbitmq::Subscriber::open(config, prefetch)?),
             #[cfg(feature = "sqlite")]
             QueueUrl::Sqlite(path) => Backend::Sqlite(crate::sqlite::Subscriber::open(config, path, prefetch)?),
+            QueueUrl::Sqs(_) => {
+                return Err(not_received(
+                    "names an SQS queue, and a consumer does not read those: let it read a RabbitMQ or sqlite: queue, \
+                     and `webhook-forwarder drain` move there what lies on SQS",
+                ));
+            }
+            QueueUrl::RabbitMqHttp(_) => {
+                return Err(not_received(
+                    "is an address of the management API, and a consumer reads over AMQP: set it to \
+                     amqps://user:password@host/vhost",
+                ));
+            }
             #[allow(unreachable_patterns, reason = "which arm is missing depends on the features")]
-            _ => return Err(crate::config::missing_backend()),
+            _ => return Err(crate::queue_url::missing_backend()),
         };
         Ok(Subscriber { backend })
     }
+}
+
+fn not_received(message: &str) -> ConfigError {
+    ConfigError { problems: vec![Problem { variable: "QUEUE_URL".to_owned(), message: message.to_owned() }] }
 }
 
 impl Subscribe for Subscriber {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{QueueConfig, QueueType};
+use crate::queue_url::QueueUrl;
 
 /// The delays of the retry queues, shortest first. Any other delay hops through the longest that fits.
 pub const RETRY_TIERS: [Duration; 6] = [
@@ -30,10 +31,14 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The topology that a configuration describes.
+    /// The topology that a configuration describes. An exchange in the address wins.
     pub fn new(config: &QueueConfig) -> Topology {
+        let exchange = match &config.url {
+            QueueUrl::RabbitMqHttp(url) => url.exchange().to_owned(),
+            _ => config.exchange.clone(),
+        };
         Topology {
-            exchange: config.exchange.clone(),
+            exchange,
             queue: config.name.clone(),
             routing_key: config.routing_key.clone(),
             ttl: config.ttl,

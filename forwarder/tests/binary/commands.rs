@@ -41,5 +41,5 @@ fn a_queue_is_checked_before_and_after_setup() {
 fn a_command_needs_no_source_but_a_sound_queue() {
     let output = run(&["check"], &[("QUEUE_URL", "kafka://host")]);
     assert_eq!(output.status.code(), Some(2));
-    assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @"webhook-forwarder: QUEUE_URL: must be an amqp:// or amqps:// address, or sqlite:path; 'kafka:' is not supported");
+    assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @"webhook-forwarder: QUEUE_URL: must be an amqp:// or amqps:// address, that of a management API or of an SQS queue, or sqlite:path; 'kafka:' is not supported");
 }

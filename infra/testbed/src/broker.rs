@@ -78,7 +78,12 @@ impl Broker {
 
     /// A fresh virtual host, in which the default names are free.
     pub async fn vhost(&self) -> Vhost {
-        let name = format!("test-{}", self.vhosts.fetch_add(1, Ordering::Relaxed) + 1);
+        self.vhost_named("test").await
+    }
+
+    /// As [`Broker::vhost`], with a name that begins like this.
+    pub async fn vhost_named(&self, start: &str) -> Vhost {
+        let name = format!("{start}-{}", self.vhosts.fetch_add(1, Ordering::Relaxed) + 1);
         let vhost = Vhost::new(name, self.node.ports, self.management.clone());
         vhost.create().await;
         vhost

@@ -1,4 +1,5 @@
-//! What the tests run against: private RabbitMQ brokers, and a proxy that cuts and stalls.
+//! What the tests run against: private RabbitMQ brokers, an emulator of SQS, a proxy that breaks the network, and the
+//! platforms that functions run on.
 //!
 //! Everything here is real and private: a broker has its own ports, folder, cookie and certificate authority on
 //! 127.0.0.1, and dies with the test process, even with one that is killed. What cannot work panics, with the line
@@ -14,14 +15,25 @@ mod management;
 mod broker;
 mod vhost;
 
+mod moto;
 mod proxy;
 mod wait;
 
+mod azure;
+mod azure_request;
+mod http;
+mod lambda;
+mod secrets;
+
 mod figures;
 
+pub use azure::{AzureHost, Mode};
 pub use broker::Broker;
 pub use figures::{figures, long, row};
+pub use lambda::LambdaApi;
+pub use moto::{Moto, SqsQueue};
 pub use proxy::Proxy;
-pub use tools::{Version, has_v4, pika_python, versions};
+pub use secrets::SecretsExtension;
+pub use tools::{Version, cargo_lambda, has_v4, moto_server, pika_python, versions};
 pub use vhost::Vhost;
 pub use wait::eventually;

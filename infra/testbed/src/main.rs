@@ -11,6 +11,7 @@ async fn main() {
     let vhost = broker.vhost().await;
     println!("QUEUE_URL={}", vhost.amqp_url());
     println!("or QUEUE_URL={} QUEUE_CA_FILE={}", vhost.amqps_url(), broker.ca_file().display());
+    println!("or QUEUE_URL={}", vhost.publish_url());
     println!("QUEUE_MANAGEMENT_URL={}", vhost.management_url());
     std::future::pending::<()>().await;
 }

@@ -1,5 +1,6 @@
 //! One RabbitMQ node on disk: its ports, folder, certificates and settings, and the commands that run in it.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -39,6 +40,7 @@ pub(crate) struct Ports {
     pub(crate) amqp: u16,
     pub(crate) amqps: u16,
     pub(crate) management: u16,
+    pub(crate) management_tls: u16,
     distribution: u16,
     epmd: u16,
     first_of_ctl: u16,
@@ -65,15 +67,20 @@ impl Ports {
             amqp: first,
             amqps: first + 1,
             management: first + 2,
-            distribution: first + 3,
-            epmd: first + 4,
-            first_of_ctl: first + 5,
+            management_tls: first + 3,
+            distribution: first + 4,
+            epmd: first + 5,
+            first_of_ctl: first + 6,
             last_of_ctl: first + Ports::BLOCK - 1,
         }
     }
 }
 
-/// Listeners on `count` neighbouring ports of 127.0.0.1 that were free, below the range that the system hands out.
+/// Ports that this process has given to anybody. They may be free for a while, as that of a proxy that is cut.
+static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// Listeners on `count` neighbouring ports of 127.0.0.1 that were free, below the range that the system hands out. Nobody
+/// in this process gets the same ones again.
 pub(crate) fn bind_free_ports(count: u16) -> Vec<TcpListener> {
     const LOWEST: u64 = 10_000;
     const HIGHEST: u64 = 32_767;
@@ -81,8 +88,13 @@ pub(crate) fn bind_free_ports(count: u16) -> Vec<TcpListener> {
     for _ in 0..ATTEMPTS {
         let first = LOWEST + random() % (HIGHEST - LOWEST - u64::from(count));
         let first = u16::try_from(first).expect("ports have 16 bits");
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.range(first..first + count).next().is_some() {
+            continue;
+        }
         let bound = (first..first + count).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
         if let Ok(listeners) = bound {
+            taken.extend(first..first + count);
             return listeners;
         }
     }
@@ -199,6 +211,7 @@ fn environment(ports: Ports, folder: &Path) -> Vec<(&'static str, OsString)> {
         ("PATH", text(&"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")),
         ("LANG", text(&"C.UTF-8")),
         ("HOME", file("home")),
+        ("ERL_INETRC", file("inetrc")),
         ("ERL_EPMD_PORT", text(&ports.epmd)),
         ("ERL_EPMD_ADDRESS", text(&"127.0.0.1")),
         ("RABBITMQ_NODENAME", text(&format!("node{}@localhost", ports.amqp))),
@@ -227,13 +240,17 @@ fn environment(ports: Ports, folder: &Path) -> Vec<(&'static str, OsString)> {
 fn write_settings(folder: &Path, inside: &Path, ports: Ports, password: &str, settings: &[(&str, u32)]) {
     let write = |name: &str, content: &str| fs::write(folder.join(name), content).expect("the folder is writable");
     let inside = inside.display();
-    let Ports { amqp, amqps, management, .. } = ports;
+    let Ports { amqp, amqps, management, management_tls, .. } = ports;
     fs::create_dir(folder.join("home")).expect("the folder is writable");
     write("home/.erlang.cookie", &format!("{:016X}", random()));
     fs::set_permissions(folder.join("home/.erlang.cookie"), fs::Permissions::from_mode(0o400)).expect("own file");
     let settings: Vec<String> = settings.iter().map(|(name, value)| format!("{{{name}, {value}}}")).collect();
     write("advanced.config", &format!("[{{rabbit, [{}]}}].\n", settings.join(", ")));
     write("enabled_plugins", "[rabbitmq_management].\n");
+    // For each publish through the management API a node looks up its own host's name. A name server that is slow to
+    // answer would stall it.
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("this is Linux");
+    write("inetrc", &format!("{{lookup, [file]}}.\n{{host, {{127,0,0,1}}, [\"localhost\", \"{}\"]}}.\n", host.trim()));
     write(
         "rabbitmq.conf",
         &format!(
@@ -246,6 +263,11 @@ fn write_settings(folder: &Path, inside: &Path, ports: Ports, password: &str, se
              ssl_options.fail_if_no_peer_cert = false\n\
              management.tcp.ip = 127.0.0.1\n\
              management.tcp.port = {management}\n\
+             management.ssl.ip = 127.0.0.1\n\
+             management.ssl.port = {management_tls}\n\
+             management.ssl.cacertfile = {inside}/ca.pem\n\
+             management.ssl.certfile = {inside}/server.pem\n\
+             management.ssl.keyfile = {inside}/server.key\n\
              collect_statistics_interval = 1000\n\
              log.console = false\n\
              disk_free_limit.absolute = 50MB\n\

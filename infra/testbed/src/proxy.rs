@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::node::bind_free_ports;
 
@@ -23,7 +25,14 @@ struct Network {
     state: State,
     /// Connections made before the newest cut are gone.
     cuts: usize,
+    /// Connections made before it last forgot hear nothing any more.
+    forgets: usize,
+    /// How long bytes travel in each direction.
+    delay: Duration,
 }
+
+/// The most pieces that are on their way in one direction.
+const ON_THEIR_WAY: usize = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -35,11 +44,20 @@ enum State {
 impl Proxy {
     /// Starts a proxy in front of `target`.
     pub async fn start(target: SocketAddr) -> Proxy {
-        let listener = bind_free_ports(1).remove(0);
+        Proxy::on(bind_free_ports(1).remove(0), target)
+    }
+
+    /// As [`Proxy::start`], at an address of the loopback network: for a port that must be a certain one.
+    pub async fn start_at(addr: SocketAddr, target: SocketAddr) -> Proxy {
+        Proxy::on(std::net::TcpListener::bind(addr).expect("the address is free"), target)
+    }
+
+    fn on(listener: std::net::TcpListener, target: SocketAddr) -> Proxy {
         listener.set_nonblocking(true).expect("it is open");
         let listener = TcpListener::from_std(listener).expect("it does not block");
         let addr = listener.local_addr().expect("it is bound");
-        let (network, seen) = watch::channel(Network { state: State::Whole, cuts: 0 });
+        let (network, seen) =
+            watch::channel(Network { state: State::Whole, cuts: 0, forgets: 0, delay: Duration::ZERO });
         tokio::spawn(serve(listener, addr, target, seen));
         Proxy { addr, network }
     }
@@ -51,12 +69,26 @@ impl Proxy {
 
     /// Resets all connections, and refuses new ones.
     pub fn cut(&self) {
-        self.network.send_modify(|network| *network = Network { state: State::Cut, cuts: network.cuts + 1 });
+        self.network.send_modify(|network| {
+            network.state = State::Cut;
+            network.cuts += 1;
+        });
     }
 
     /// A black hole: no byte moves either way, connections stay open, new ones are accepted and hear nothing.
     pub fn stall(&self) {
         self.network.send_modify(|network| network.state = State::Stalled);
+    }
+
+    /// What a NAT gateway does to connections that have been idle for too long: those made so far become black holes for
+    /// good, new ones pass.
+    pub fn forget(&self) {
+        self.network.send_modify(|network| network.forgets += 1);
+    }
+
+    /// From now on bytes take this long in each direction, and a new connection one round trip to be there.
+    pub fn delay(&self, each_way: Duration) {
+        self.network.send_modify(|network| network.delay = each_way);
     }
 
     /// Everything works again within milliseconds; what was stalled goes on where it stopped.
@@ -80,7 +112,7 @@ async fn serve(listener: TcpListener, addr: SocketAddr, target: SocketAddr, mut 
         tokio::select! {
             changed = seen.changed() => if changed.is_err() { return },
             client = accept(listener.as_ref()) => {
-                tokio::spawn(carry(client, target, seen.clone(), network.cuts));
+                tokio::spawn(carry(client, target, View { seen: seen.clone(), made: network }));
             }
         }
     }
@@ -95,17 +127,57 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     }
 }
 
+/// The network as one connection sees it.
+#[derive(Clone)]
+struct View {
+    seen: Seen,
+    /// As it was when the connection was made.
+    made: Network,
+}
+
+impl View {
+    /// Returns when bytes may move; never, once the proxy is dropped.
+    async fn whole(&self) {
+        self.reaches(|network| self.lets_bytes_move(network)).await;
+    }
+
+    /// Returns when bytes may no longer move; never, once the proxy is dropped.
+    async fn broken(&self) {
+        self.reaches(|network| !self.lets_bytes_move(network)).await;
+    }
+
+    /// Returns when the connection is cut, or the proxy is dropped.
+    async fn cut(&self) {
+        // An error says that the proxy is gone.
+        let _ = self.seen.clone().wait_for(|network| network.cuts != self.made.cuts).await;
+    }
+
+    fn lets_bytes_move(&self, network: &Network) -> bool {
+        network.state == State::Whole && network.forgets == self.made.forgets
+    }
+
+    async fn reaches(&self, wanted: impl Fn(&Network) -> bool) {
+        if self.seen.clone().wait_for(wanted).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    fn delay(&self) -> Duration {
+        self.seen.borrow().delay
+    }
+}
+
 /// Carries one connection until it ends, is cut, or the proxy is dropped.
-async fn carry(mut client: TcpStream, target: SocketAddr, seen: Seen, cuts: usize) {
-    let mut later = seen.clone();
-    let mut gone = pin!(later.wait_for(|network| network.cuts != cuts));
+async fn carry(mut client: TcpStream, target: SocketAddr, view: View) {
+    let mut gone = pin!(view.cut());
     let connected = async {
-        whole(&seen).await;
+        view.whole().await;
+        sleep(view.delay() * 2).await;
         TcpStream::connect(target).await
     };
     let mut server = tokio::select! {
         server = connected => server.ok(),
-        _ = &mut gone => None,
+        () = &mut gone => None,
     };
     let Some(server) = &mut server else { return reset(&client) };
     let _ = client.set_nodelay(true);
@@ -113,8 +185,8 @@ async fn carry(mut client: TcpStream, target: SocketAddr, seen: Seen, cuts: usiz
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     tokio::select! {
-        _ = async { tokio::join!(pump(from_client, to_server, seen.clone()), pump(from_server, to_client, seen.clone())) } => {}
-        _ = &mut gone => {
+        _ = async { tokio::join!(pump(from_client, to_server, &view), pump(from_server, to_client, &view)) } => {}
+        () = &mut gone => {
             reset(&client);
             reset(server);
         }
@@ -127,35 +199,37 @@ fn reset(stream: &TcpStream) {
 }
 
 /// Moves bytes one way while the network is whole.
-async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, seen: Seen) {
+async fn pump(from: ReadHalf<'_>, to: WriteHalf<'_>, view: &View) {
+    let (sender, receiver) = mpsc::channel(ON_THEIR_WAY);
+    tokio::join!(take(from, sender, view), deliver(receiver, to, view));
+}
+
+type Piece = (Instant, Vec<u8>);
+
+async fn take(mut from: ReadHalf<'_>, pieces: mpsc::Sender<Piece>, view: &View) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        whole(&seen).await;
+        view.whole().await;
         let read = tokio::select! {
             biased;
-            () = broken(&seen) => continue,
+            () = view.broken() => continue,
             read = from.read(&mut buffer) => read.unwrap_or(0),
         };
-        whole(&seen).await;
-        if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
-            let _ = to.shutdown().await;
+        let due = Instant::now() + view.delay();
+        if read == 0 || pieces.send((due, buffer[..read].to_vec())).await.is_err() {
             return;
         }
     }
 }
 
-/// Returns when bytes may move; never, once the proxy is dropped.
-async fn whole(seen: &Seen) {
-    reaches(seen, |state| state == State::Whole).await;
-}
-
-/// Returns when bytes may no longer move; never, once the proxy is dropped.
-async fn broken(seen: &Seen) {
-    reaches(seen, |state| state != State::Whole).await;
-}
-
-async fn reaches(seen: &Seen, wanted: impl Fn(State) -> bool) {
-    if seen.clone().wait_for(|network| wanted(network.state)).await.is_err() {
-        std::future::pending().await
+async fn deliver(mut pieces: mpsc::Receiver<Piece>, mut to: WriteHalf<'_>, view: &View) {
+    while let Some((due, bytes)) = pieces.recv().await {
+        sleep_until(due).await;
+        view.whole().await;
+        if to.write_all(&bytes).await.is_err() {
+            break;
+        }
     }
+    view.whole().await;
+    let _ = to.shutdown().await;
 }

@@ -41,6 +41,26 @@ pub fn pika_python() -> PathBuf {
     PathBuf::from("/usr/bin/python3")
 }
 
+/// moto's server, an emulator of AWS.
+///
+/// # Panics
+/// When there is none.
+pub fn moto_server() -> PathBuf {
+    let program = cache().join("venv/moto/bin/moto_server");
+    assert!(program.exists(), "there is no {}: run infra/check setup", program.display());
+    program
+}
+
+/// The program `cargo-lambda`, whose `watch` stands in for Lambda.
+///
+/// # Panics
+/// When there is none.
+pub fn cargo_lambda() -> PathBuf {
+    let program = cache().join("venv/cargo-lambda/bin/cargo-lambda");
+    assert!(program.exists(), "there is no {}: run infra/check setup", program.display());
+    program
+}
+
 impl Version {
     pub(crate) fn installation(self) -> Installation {
         let (root, start, needed) = match self {

@@ -24,7 +24,7 @@ impl Vhost {
     }
 
     pub(crate) async fn create(&self) {
-        let name = &self.name;
+        let name = escaped(&self.name);
         self.must("PUT", &format!("vhosts/{name}"), None).await;
         let everything = json!({"configure": ".*", "write": ".*", "read": ".*"});
         self.must("PUT", &format!("permissions/{name}/{USER}"), Some(everything)).await;
@@ -47,17 +47,35 @@ impl Vhost {
 
     /// As [`Vhost::amqp_url`], through another address: that of a [`crate::Proxy`].
     pub fn amqp_url_via(&self, addr: SocketAddr) -> String {
-        format!("amqp://{USER}:{}@{addr}/{}", self.management.password, self.name)
+        format!("amqp://{USER}:{}@{addr}/{}", self.management.password, escaped(&self.name))
     }
 
     /// Its address in TLS, at `localhost`.
     pub fn amqps_url(&self) -> String {
-        format!("amqps://{USER}:{}@localhost:{}/{}", self.management.password, self.ports.amqps, self.name)
+        format!("amqps://{USER}:{}@localhost:{}/{}", self.management.password, self.ports.amqps, escaped(&self.name))
     }
 
     /// The address of the management API, with user and password.
     pub fn management_url(&self) -> String {
         format!("http://{USER}:{}@{}", self.management.password, self.management.addr)
+    }
+
+    /// Where the management API takes events for `e-conomic.direct`, with user and password.
+    pub fn publish_url(&self) -> String {
+        self.publish_url_via(self.management.addr)
+    }
+
+    /// As [`Vhost::publish_url`], through another address: that of a [`crate::Proxy`].
+    pub fn publish_url_via(&self, addr: SocketAddr) -> String {
+        let (login, vhost) = (format!("{USER}:{}", self.management.password), escaped(&self.name));
+        format!("http://{login}@{addr}/api/exchanges/{vhost}/e-conomic.direct/publish")
+    }
+
+    /// As [`Vhost::publish_url`], in TLS, at `localhost`.
+    pub fn publish_url_with_tls(&self) -> String {
+        let addr = self.management.addr.to_string();
+        let tls = format!("localhost:{}", self.ports.management_tls);
+        self.publish_url().replacen("http://", "https://", 1).replacen(&addr, &tls, 1)
     }
 
     /// Status and body of a request to the management API; `path` is what follows `/api/`. The status is 0 while the
@@ -123,8 +141,8 @@ impl Vhost {
     }
 
     fn path(&self, kind: &str, names: &[&str]) -> String {
-        let names = names.iter().map(|name| utf8_percent_encode(name, NON_ALPHANUMERIC).to_string());
-        format!("{kind}/{}/{}", self.name, names.collect::<Vec<_>>().join("/"))
+        let names: Vec<String> = names.iter().map(|name| escaped(name)).collect();
+        format!("{kind}/{}/{}", escaped(&self.name), names.join("/"))
     }
 
     async fn must(&self, method: &str, path: &str, body: Option<Value>) -> Value {
@@ -132,4 +150,8 @@ impl Vhost {
         assert!((200..300).contains(&status), "{method} /api/{path}: {status} {body}");
         body
     }
+}
+
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use testbed::{Proxy, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const SOON: Duration = Duration::from_secs(5);
 /// Long enough for a byte to cross loopback many times over.
@@ -79,6 +79,39 @@ async fn a_stall_is_silent_and_loses_nothing_when_healed() {
         timeout(SOON, client.read_exact(&mut answer)).await.unwrap().unwrap();
         assert_eq!(&answer, b"stalled");
     }
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_silent_for_good_and_new_connections_pass() {
+    let proxy = Proxy::start(echo().await).await;
+    let mut old = TcpStream::connect(proxy.addr()).await.unwrap();
+    assert!(echoes(&mut old, b"before").await);
+    proxy.forget();
+    let mut new = TcpStream::connect(proxy.addr()).await.unwrap();
+    assert!(echoes(&mut new, b"after").await);
+    proxy.heal();
+    old.write_all(b"lost").await.unwrap();
+    assert!(timeout(A_WHILE, old.read_u8()).await.is_err(), "neither a byte nor an end");
+}
+
+#[tokio::test]
+async fn a_delay_is_kept_each_way_and_holds_nothing_up() {
+    const EACH_WAY: Duration = Duration::from_millis(50);
+    let proxy = Proxy::start(echo().await).await;
+    proxy.delay(EACH_WAY);
+    let began = Instant::now();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+    assert!(echoes(&mut client, b"first").await);
+    assert!(began.elapsed() >= EACH_WAY * 4, "{:?}", began.elapsed());
+    let began = Instant::now();
+    for _ in 0..10 {
+        client.write_all(b"0123456789").await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut answer = [0; 100];
+    timeout(SOON, client.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert!(began.elapsed() >= EACH_WAY * 2, "{:?}", began.elapsed());
+    assert!(began.elapsed() < EACH_WAY * 10, "pieces wait for each other: {:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -1,38 +1,16 @@
 //! Messages of released shapes, as they lie on somebody's queue. These files are only ever added to: what they hold
 //! stays readable.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use serde_json::{Map, Value, json};
 
 use super::wire::{self, Message};
-use crate::event::{Event, IdOrigin, Verified, parse_time};
-
-fn event() -> Event {
-    let mut event = Event::new("e-conomic", "product-updated", r#"{"number":33}"#);
-    event.id = "evt-1".to_owned();
-    event.id_origin = IdOrigin::Provider;
-    event.received = UNIX_EPOCH + Duration::from_micros(1_770_087_906_123_456);
-    event.time = event.received;
-    event.subject = Some("33".to_owned());
-    event.tenant = Some("123456".to_owned());
-    event.verified = Verified::Signature;
-    event.http.path = "/webhooks/e-conomic/product-updated".to_owned();
-    event.http.query = "a=%2B&b=+&&c".to_owned();
-    event.http.client = Some("203.0.113.7".to_owned());
-    let headers = [
-        ("content-type", "application/json"),
-        ("content-encoding", "identity"),
-        ("x-twice", "1"),
-        ("x-twice", "blåbær"),
-    ];
-    event.http.headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    event.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
-    event.tracestate = Some("vendor=1".to_owned());
-    event
-}
+use crate::broker::Properties;
+use crate::event::parse_time;
+use crate::golden::event;
 
 fn to_json(message: &Message) -> Value {
     let properties = &message.properties;
@@ -89,6 +67,12 @@ fn an_event_is_written_and_read_as_it_always_was() {
     let golden = include_str!("../../tests/golden/rabbitmq-event.json");
     assert_eq!(wire::decode(&from_json(golden)), event());
     assert_eq!(to_json(&wire::encode(&event())), serde_json::from_str::<Value>(golden).unwrap());
+}
+
+#[test]
+fn the_bytes_of_an_events_headers_are_known_before_it_is_encoded() {
+    let event = event();
+    assert_eq!(Properties::of(&event).frame_bytes(), wire::encode(&event).header_bytes());
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! One connection that publishes, and its channels.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,22 +8,28 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareO
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Channel, Confirmation, Connection, ErrorKind, Event};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
-use super::transport::{Dialed, Dialer, Switch};
+use super::transport::{DialError, Dialed, Dialer, Switch};
 use super::wire::Message;
 use super::{CALL_TIMEOUT, short};
 use crate::BoxError;
+use crate::moment::Moment;
 use crate::publish::PublishError;
 
 /// How many publishes one connection carries at once, one to a channel. lapin walks all channels for every frame, so
 /// more of them make each of them slower.
 const MAX_CHANNELS: usize = 128;
-/// How long a connection may answer nobody, while somebody waits, before it counts as dead.
-const STALLED_AFTER: Duration = Duration::from_secs(1);
-/// Channels that lapin and the probe need for themselves.
-const RESERVED_CHANNELS: usize = 2;
+/// How long a peer may be silent while a publish waits before it is asked whether it is still there.
+const SILENCE: Duration = Duration::from_millis(300);
+/// How long it may then take to say so.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a peer may be silent before its connection is not even tried any more. It is asked something every few
+/// seconds, so silence this long is a process that was frozen.
+const TRUSTED_FOR: Duration = Duration::from_secs(10);
+/// Channels that lapin and two questions need for themselves.
+const RESERVED_CHANNELS: usize = 3;
 
 /// One connection with its confirm channels.
 ///
@@ -37,7 +42,7 @@ pub(super) struct Link {
     permits: Semaphore,
     size: u32,
     state: watch::Receiver<LinkState>,
-    answers: AtomicU64,
+    asking: AsyncMutex<()>,
 }
 
 /// What the connection itself has said.
@@ -58,7 +63,7 @@ pub(super) enum LinkError {
 }
 
 impl Link {
-    pub(super) async fn open(dialer: &Dialer, name: &str) -> Result<Link, BoxError> {
+    pub(super) async fn open(dialer: &Dialer, name: &str) -> Result<Link, DialError> {
         let Dialed { connection, switch } = dialer.dial(name).await?;
         let state = watch_events(&connection);
         let most = usize::from(connection.configuration().channel_max()).saturating_sub(RESERVED_CHANNELS);
@@ -68,9 +73,9 @@ impl Link {
             switch,
             idle: Mutex::default(),
             permits: Semaphore::new(size),
-            size: u32::try_from(size)?,
+            size: u32::try_from(size).map_err(BoxError::from)?,
             state,
-            answers: AtomicU64::new(0),
+            asking: AsyncMutex::default(),
         })
     }
 
@@ -89,21 +94,45 @@ impl Link {
                 "the event's headers do not fit into a frame of {frame_max} bytes"
             ))));
         }
-        let (began, answers_before) = (Instant::now(), self.answers.load(Ordering::Acquire));
         let mut state = self.state.clone();
         tokio::select! {
             biased;
             trouble = trouble(&mut state) => Err(trouble),
             outcome = self.publish_on_a_channel(exchange, routing_key, message) => outcome,
-            () = tokio::time::sleep_until(deadline) => {
-                // Nobody was answered for so long: the connection is dead, only the socket does not know. Ending it
-                // frees what is queued for it and lets the next publish find a live one.
-                if began.elapsed() >= STALLED_AFTER && self.answers.load(Ordering::Acquire) == answers_before {
-                    self.switch.off();
-                }
-                Err(LinkError::Answer(PublishError::TimedOut))
+            () = self.falls_silent() => {
+                // Ending it also frees what is queued for it.
+                self.cut();
+                Err(LinkError::Broken("the connection is dead: nobody answers".into()))
+            }
+            () = tokio::time::sleep_until(deadline) => Err(LinkError::Answer(PublishError::TimedOut)),
+        }
+    }
+
+    /// Returns when nobody is there any more, although the socket does not know: after a silence the peer does not even
+    /// answer a question. A queue that is slow is something else: its broker answers.
+    async fn falls_silent(&self) {
+        let began = Moment::now();
+        loop {
+            tokio::time::sleep(SILENCE).await;
+            let _one_at_a_time = self.asking.lock().await;
+            let silence = self.switch.silence().min(began.elapsed());
+            if silence >= SILENCE && timeout(PATIENCE, self.ask()).await.is_err() {
+                return;
             }
         }
+    }
+
+    /// A question that every broker answers at once, if only by ending the connection.
+    async fn ask(&self) {
+        if let Ok(channel) = self.connection.create_channel().await {
+            drop(channel.close(200, short("done")).await);
+        }
+    }
+
+    /// Whether the peer was heard so recently that the connection is worth a try.
+    pub(super) fn is_trusted(&self) -> bool {
+        let heartbeat = Duration::from_secs(self.connection.configuration().heartbeat().into());
+        self.switch.silence() <= TRUSTED_FOR.max(heartbeat)
     }
 
     async fn publish_on_a_channel(
@@ -125,7 +154,6 @@ impl Link {
             .await
             .map_err(|error| explain(&error, exchange))?;
         let confirmation = confirm.await.map_err(|error| explain(&error, exchange))?;
-        self.answers.fetch_add(1, Ordering::AcqRel);
         let outcome = judge(confirmation, message, exchange, routing_key)?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
         outcome.map_err(LinkError::Answer)

@@ -23,7 +23,6 @@ mod supervisor;
 mod suspicion;
 
 mod admin;
-mod management;
 mod topology;
 
 pub(crate) use admin::{check, setup};

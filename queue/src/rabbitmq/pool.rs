@@ -9,8 +9,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::link::{Link, LinkError, LinkState, ProbeError};
-use super::transport::Dialer;
+use super::transport::{DialError, Dialer};
 use super::wire::Message;
+use crate::moment::Moment;
 use crate::publish::{PublishError, Readiness};
 
 /// How often the broker is asked whether it is still there, while nobody publishes.
@@ -23,6 +24,13 @@ const RECONNECT_STEPS: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
 ];
+
+/// How long a broker's refusal to be connected to is its last word: it is asked again about this often.
+const REFUSAL_HOLDS: Duration = Duration::from_secs(1);
+/// How often a process that is connecting looks whether it was frozen meanwhile.
+const TICK: Duration = Duration::from_millis(250);
+/// A tick that is so late was not missed by a busy machine.
+const FROZEN: Duration = Duration::from_secs(1);
 
 /// Publishes over one connection, which it replaces whenever it breaks.
 #[derive(Clone, Debug)]
@@ -43,6 +51,8 @@ struct Shared {
 enum Current {
     /// Not connected, and why.
     Down(Arc<str>),
+    /// Not connected, because the broker said no.
+    Refused { reason: Arc<str>, at: Moment },
     Up {
         link: Arc<Link>,
         /// What the last probe found wrong.
@@ -97,30 +107,35 @@ impl Pool {
         outcome
     }
 
-    /// The live connection, waited for until `deadline`.
+    /// The live connection, waited for until `deadline`, or until the broker refuses to be connected to.
     async fn link(&self, deadline: Instant) -> Result<Arc<Link>, PublishError> {
         let mut current = self.shared.current.clone();
-        let usable = |current: &Current| match current {
+        if let Current::Up { link, .. } = &*current.borrow()
+            && !link.is_trusted()
+        {
+            link.cut();
+        }
+        let known = |current: &Current| match current {
             Current::Up { link, .. } => !matches!(*link.state().borrow(), LinkState::Closed(_)) && !link.is_cut(),
+            Current::Refused { at, .. } => at.elapsed() < REFUSAL_HOLDS,
             Current::Down(_) => false,
         };
-        let found = timeout_at(deadline, current.wait_for(usable)).await;
+        let found = match timeout_at(deadline, current.wait_for(known)).await {
+            Ok(Ok(current)) => current.clone(),
+            Ok(Err(_)) => return Err(PublishError::Unreachable("the publisher was closed".into())),
+            Err(_) => self.shared.current.borrow().clone(),
+        };
         match found {
-            Ok(Ok(current)) => match &*current {
-                Current::Up { link, .. } => Ok(Arc::clone(link)),
-                Current::Down(reason) => Err(PublishError::Unreachable(reason.to_string().into())),
-            },
-            Ok(Err(_)) => Err(PublishError::Unreachable("the publisher was closed".into())),
-            Err(_) => Err(PublishError::Unreachable(match &*self.shared.current.borrow() {
-                Current::Down(reason) => reason.to_string().into(),
-                Current::Up { .. } => "the connection broke".into(),
-            })),
+            Current::Up { link, .. } if link.is_cut() => Err(PublishError::Unreachable("the connection broke".into())),
+            Current::Up { link, .. } => Ok(link),
+            Current::Refused { reason, .. } => Err(PublishError::Refused(reason.to_string())),
+            Current::Down(reason) => Err(PublishError::Unreachable(reason.to_string().into())),
         }
     }
 
     pub(super) fn readiness(&self) -> Readiness {
         let reason = match &*self.shared.current.borrow() {
-            Current::Down(reason) => Some(reason.to_string()),
+            Current::Down(reason) | Current::Refused { reason, .. } => Some(reason.to_string()),
             Current::Up { link, problem } => match &*link.state().borrow() {
                 LinkState::Blocked(reason) => Some(format!("the broker accepts nothing at the moment: {reason}")),
                 LinkState::Closed(reason) => Some(reason.clone()),
@@ -159,12 +174,18 @@ async fn keep_connected(
                 tokio::time::sleep(pause_before(failures)).await;
                 Link::open(&dialer, &name).await
             } => dialed,
+            // Whatever was under way when the process was frozen would be waited for in vain.
+            () = frozen() => continue,
             () = stop.cancelled() => return,
         };
-        let reason = match dialed {
+        let down = match dialed {
             Err(error) => {
                 failures += 1;
-                error.to_string()
+                let reason = error.to_string().into();
+                match error {
+                    DialError::Refused(_) => Current::Refused { reason, at: Moment::now() },
+                    DialError::Unreachable(_) => Current::Down(reason),
+                }
             }
             Ok(link) => {
                 let link = Arc::new(link);
@@ -182,13 +203,26 @@ async fn keep_connected(
                     return;
                 };
                 link.cut();
-                reason
+                Current::Down(reason.into())
             }
         };
-        if failures <= 1 {
-            tracing::warn!(queue.peer = ?dialer, reason, "the queue cannot be reached; connecting again");
+        if failures <= 1
+            && let Current::Down(reason) | Current::Refused { reason, .. } = &down
+        {
+            tracing::warn!(queue.peer = ?dialer, %reason, "the queue cannot be reached; connecting again");
         }
-        current.send_replace(Current::Down(reason.into()));
+        current.send_replace(down);
+    }
+}
+
+/// Returns after the process was frozen for a while and goes on.
+async fn frozen() {
+    loop {
+        let before = Moment::now();
+        tokio::time::sleep(TICK).await;
+        if before.elapsed() >= TICK + FROZEN {
+            return;
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::pool::Pool;
 use super::transport::Dialer;
 use super::wire;
+use crate::broker::{MAX_HEADER_BYTES, routing_key};
 use crate::config::QueueConfig;
 use crate::env::ConfigError;
 use crate::event::Event;
@@ -13,8 +14,6 @@ use crate::topology::Topology;
 
 /// RabbitMQ's own limit on a message since 4.0; before, it was eight times as much.
 pub(super) const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
-/// What a routing key can hold.
-const MAX_ROUTING_KEY_BYTES: usize = 255;
 
 /// Publishes every event persistent, mandatory and confirmed.
 #[derive(Clone, Debug)]
@@ -36,17 +35,10 @@ impl Publish for Publisher {
         if event.body.len() > MAX_BODY_BYTES {
             return Err(PublishError::TooLarge { limit: MAX_BODY_BYTES });
         }
-        let routing_key = self.topology.routing_key_of(&event.source, &event.event_type);
-        if routing_key.len() > MAX_ROUTING_KEY_BYTES {
-            return Err(PublishError::Unroutable(format!(
-                "a routing key of {} bytes does not exist",
-                routing_key.len()
-            )));
-        }
+        let routing_key = routing_key(&self.topology, event)?;
         let message = wire::encode(event);
-        if message.header_bytes() > wire::MAX_HEADER_BYTES {
-            let bytes = wire::MAX_HEADER_BYTES;
-            return Err(PublishError::Refused(format!("the event's headers take more than {bytes} bytes")));
+        if message.header_bytes() > MAX_HEADER_BYTES {
+            return Err(PublishError::Refused(format!("the event's headers take more than {MAX_HEADER_BYTES} bytes")));
         }
         self.pool.publish(&self.topology.exchange, &routing_key, &message, deadline).await
     }
@@ -64,9 +56,18 @@ impl Publish for Publisher {
     }
 }
 
-/// What the management page shows for one of our connections: whose it is and what it does.
+/// What the management page shows for one of our connections: whose it is and what it does. A serverless function has
+/// as many processes of one name as its platform likes, told apart by the platform's name for each.
 pub(super) fn connection_name(purpose: &str) -> String {
-    let program = std::env::args_os().next().map(std::path::PathBuf::from);
-    let program = program.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-    format!("{} {purpose} (process {})", program.as_deref().unwrap_or("webhook-queue"), std::process::id())
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let on = |function, instance| Some((variable(function)?, variable(instance)?));
+    let serverless = on("AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_LOG_STREAM_NAME")
+        .or_else(|| on("WEBSITE_SITE_NAME", "WEBSITE_INSTANCE_ID"));
+    let (whose, which) = serverless.unwrap_or_else(|| {
+        let program = std::env::args_os().next().map(std::path::PathBuf::from);
+        let program =
+            program.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+        (program.unwrap_or_else(|| "webhook-queue".to_owned()), format!("process {}", std::process::id()))
+    });
+    format!("{whose} {purpose} ({which})")
 }

@@ -1,21 +1,17 @@
 //! Declaring and verifying the exchange, the queues and the binding.
 
-use std::time::Duration;
-
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Connection, ExchangeKind, Queue};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::link::missing;
 use super::{CALL_TIMEOUT, short};
 use crate::BoxError;
+use crate::broker::{Arguments, dead_queue, main_queue, retry_queue, suspect_queue};
 use crate::config::QueueType;
 use crate::topology::{RETRY_TIERS, Topology};
-
-/// How often a dead letter may be handed back: without a limit of its own a quorum queue drops it after twenty times,
-/// from RabbitMQ 4.0 on, and every look at it on the management page is one. Older brokers know no word for "never".
-const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
 /// Whether things are made or only looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +39,9 @@ pub(super) async fn intake(
 ) -> Result<Vec<Mismatch>, BoxError> {
     let mut asserter = Asserter { connection, mode, mismatches: Vec::new() };
     asserter.exchange(&topology.exchange).await?;
-    asserter.queue(&topology.queue, main_arguments(topology)).await?;
+    asserter.queue(&topology.queue, main_queue(topology)).await?;
     if topology.queue_type == QueueType::Quorum {
-        asserter.queue(&topology.dead_queue(), dead_arguments()).await?;
+        asserter.queue(&topology.dead_queue(), dead_queue()).await?;
     }
     Ok(asserter.mismatches)
 }
@@ -67,10 +63,10 @@ pub(super) async fn settling(
 ) -> Result<Vec<Mismatch>, BoxError> {
     let mut asserter = Asserter { connection, mode, mismatches: Vec::new() };
     for tier in RETRY_TIERS {
-        asserter.queue(&topology.retry_queue(tier), retry_arguments(topology, tier)).await?;
+        asserter.queue(&topology.retry_queue(tier), retry_queue(topology, tier)).await?;
     }
-    asserter.queue(&topology.dead_queue(), dead_arguments()).await?;
-    asserter.queue(&topology.suspect_queue(), suspect_arguments(topology)).await?;
+    asserter.queue(&topology.dead_queue(), dead_queue()).await?;
+    asserter.queue(&topology.suspect_queue(), suspect_queue(topology)).await?;
     Ok(asserter.mismatches)
 }
 
@@ -83,58 +79,17 @@ pub(super) async fn count(connection: &Connection, queue: &str) -> Result<Option
     }
 }
 
-pub(super) fn main_arguments(topology: &Topology) -> FieldTable {
-    let mut arguments = FieldTable::default();
-    milliseconds(&mut arguments, "x-message-ttl", topology.ttl);
-    if topology.queue_type == QueueType::Quorum {
-        text(&mut arguments, "x-queue-type", "quorum");
-        dead_letter_safely(&mut arguments, &topology.dead_queue());
+/// The arguments as AMQP writes them.
+fn table(arguments: Arguments) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        let value = match value {
+            Value::String(text) => AMQPValue::LongString(LongString::from(text)),
+            number => AMQPValue::LongLongInt(number.as_i64().unwrap_or(i64::MAX)),
+        };
+        table.insert(short(&name), value);
     }
-    arguments
-}
-
-/// Quorum queues whatever the main queue is: a classic queue hands its expired messages on without any confirm, and
-/// so may lose them on the way back.
-fn retry_arguments(topology: &Topology, tier: Duration) -> FieldTable {
-    let mut arguments = keeping_arguments();
-    milliseconds(&mut arguments, "x-message-ttl", tier);
-    dead_letter_safely(&mut arguments, &topology.queue);
-    arguments
-}
-
-/// A delivery limit of the broker's own must lead to the dead letters, not to nothing.
-fn suspect_arguments(topology: &Topology) -> FieldTable {
-    let mut arguments = keeping_arguments();
-    dead_letter_safely(&mut arguments, &topology.dead_queue());
-    arguments
-}
-
-fn dead_arguments() -> FieldTable {
-    let mut arguments = keeping_arguments();
-    arguments.insert(short("x-delivery-limit"), AMQPValue::LongLongInt(DEAD_DELIVERY_LIMIT));
-    arguments
-}
-
-fn keeping_arguments() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    text(&mut arguments, "x-queue-type", "quorum");
-    arguments
-}
-
-fn dead_letter_safely(arguments: &mut FieldTable, target: &str) {
-    text(arguments, "x-dead-letter-exchange", "");
-    text(arguments, "x-dead-letter-routing-key", target);
-    text(arguments, "x-dead-letter-strategy", "at-least-once");
-    text(arguments, "x-overflow", "reject-publish");
-}
-
-fn text(arguments: &mut FieldTable, name: &str, value: &str) {
-    arguments.insert(short(name), AMQPValue::LongString(LongString::from(value)));
-}
-
-fn milliseconds(arguments: &mut FieldTable, name: &str, value: Duration) {
-    let value = i64::try_from(value.as_millis()).unwrap_or(i64::MAX);
-    arguments.insert(short(name), AMQPValue::LongLongInt(value));
+    table
 }
 
 struct Asserter<'a> {
@@ -159,10 +114,10 @@ impl Asserter<'_> {
         self.judge(name, declared)
     }
 
-    async fn queue(&mut self, name: &str, arguments: FieldTable) -> Result<(), BoxError> {
+    async fn queue(&mut self, name: &str, arguments: Arguments) -> Result<(), BoxError> {
         let options = QueueDeclareOptions::durable();
         let options = if self.mode == Mode::Verify { options.passive() } else { options };
-        let declared = declare_queue(self.connection, name, options, arguments).await?;
+        let declared = declare_queue(self.connection, name, options, table(arguments)).await?;
         self.judge(name, declared.map(|_| ()))
     }
 

@@ -19,9 +19,8 @@ use futures_util::task::AtomicWaker;
 use futures_util::{AsyncRead, AsyncWrite, Stream};
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties};
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
-use rustls::{ClientConfig, RootCertStore};
+use lapin::{Connection, ConnectionProperties, ErrorKind};
+use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -31,8 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CALL_TIMEOUT, CONNECT_TIMEOUT, short};
 use crate::BoxError;
-use crate::config::{QueueConfig, QueueUrl};
+use crate::config::QueueConfig;
 use crate::env::{ConfigError, Problem};
+use crate::http_client::client_config;
+use crate::moment::Moment;
+use crate::queue_url::QueueUrl;
 
 /// Asked for unless the URL says otherwise: by the server's own suggestion of a minute a dead peer is noticed after two.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -50,6 +52,16 @@ pub(super) struct Dialer {
 pub(super) struct Dialed {
     pub(super) connection: Connection,
     pub(super) switch: Switch,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// The broker answered, and the answer was no: a limit on connections, the password, the virtual host.
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Unreachable(#[from] BoxError),
 }
 
 impl Dialed {
@@ -82,7 +94,7 @@ impl Dialer {
     }
 
     /// Connects within [`CONNECT_TIMEOUT`]. `name` is what the broker's management page shows.
-    pub(super) async fn dial(&self, name: &str) -> Result<Dialed, BoxError> {
+    pub(super) async fn dial(&self, name: &str) -> Result<Dialed, DialError> {
         let switch = Switch::default();
         let attempt = async {
             let wire = self.open(switch.clone()).await?;
@@ -100,8 +112,8 @@ impl Dialer {
                 .await
                 .map_err(|error| self.explain(error))
         };
-        let late = || format!("no connection to {} within {CONNECT_TIMEOUT:?}", self.peer()).into();
-        let outcome = timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(late()));
+        let late = || BoxError::from(format!("no connection to {} within {CONNECT_TIMEOUT:?}", self.peer()));
+        let outcome = timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(late().into()));
         match outcome {
             Ok(connection) => Ok(Dialed { connection, switch }),
             Err(error) => {
@@ -132,8 +144,17 @@ impl Dialer {
     }
 
     /// A handshake that ends in an abrupt close is how RabbitMQ answers several mistakes: say which.
-    fn explain(&self, error: lapin::Error) -> BoxError {
-        format!("{} did not accept the connection (user, password or virtual host wrong?): {error}", self.peer()).into()
+    fn explain(&self, error: lapin::Error) -> DialError {
+        let peer = self.peer();
+        match error.kind() {
+            ErrorKind::ProtocolError(answer) => {
+                DialError::Refused(format!("{peer} refuses the connection: {}", answer.get_message()))
+            }
+            _ => {
+                let guess = "user, password or virtual host wrong?";
+                DialError::Unreachable(format!("{peer} did not accept the connection ({guess}): {error}").into())
+            }
+        }
     }
 
     fn peer(&self) -> String {
@@ -157,34 +178,17 @@ fn parse(url: &SecretString) -> Result<AMQPUri, String> {
 }
 
 fn tls(config: &QueueConfig) -> Result<TlsConnector, BoxError> {
-    let mut roots = RootCertStore::empty();
-    match &config.ca_file {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            for certificate in
-                CertificateDer::pem_file_iter(path).map_err(|error| format!("{}: {error}", path.display()))?
-            {
-                roots.add(certificate?)?;
-            }
-            if roots.is_empty() {
-                return Err(format!("{} holds no certificate", path.display()).into());
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(TlsConnector::from(Arc::new(client_config(config.ca_file.as_deref())?)))
 }
 
-/// Ends a connection at once: lapin's own close waits for the peer, which may be the very thing that is stalled.
+/// Ends a connection at once: lapin's own close waits for the peer, which may be the very thing that is stalled. Knows
+/// when the peer was last heard.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Switch(Arc<SwitchState>);
 
 #[derive(Debug, Default)]
 struct SwitchState {
+    heard: Mutex<Option<Moment>>,
     off: AtomicBool,
     leaving: AtomicBool,
     /// Cancelled when lapin has let go of the stream.
@@ -210,6 +214,16 @@ impl Switch {
 
     pub(super) fn is_off(&self) -> bool {
         self.0.off.load(Ordering::Acquire)
+    }
+
+    /// How long the peer has been silent.
+    pub(super) fn silence(&self) -> Duration {
+        let heard = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.map_or(Duration::MAX, |heard| heard.elapsed())
+    }
+
+    fn heard(&self) {
+        *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Moment::now());
     }
 
     fn is_leaving(&self) -> bool {
@@ -239,7 +253,12 @@ impl AsyncRead for Wire {
             // Once both have said goodbye the peer hangs up. lapin would log that as an error if it looked at the stream
             // before it looked at its own state.
             Poll::Ready(Ok(0) | Err(_)) if self.switch.is_leaving() => Poll::Pending,
-            read => read,
+            read => {
+                if matches!(read, Poll::Ready(Ok(1..))) {
+                    self.switch.heard();
+                }
+                read
+            }
         }
     }
 }

@@ -8,14 +8,9 @@ use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
+use crate::broker::{APP_ID, ATTRIBUTE, FRAME_BYTES_AROUND, PERSISTENT, Properties, TRACEPARENT, TRACESTATE};
 use crate::event::{Event, format_time, parse_time};
 use crate::subscribe::DeadLetter;
-
-const ATTRIBUTE: &str = "cloudEvents:";
-const TRACEPARENT: &str = "traceparent";
-const TRACESTATE: &str = "tracestate";
-const APP_ID: &str = "webhook-forwarder";
-const PERSISTENT: u8 = 2;
 
 /// What our consumers write on events that they put back: everything that starts with this.
 const OWN: &str = "webhook:";
@@ -29,12 +24,6 @@ const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 const DEAD: &str = "dead:";
 /// The most of a handler's error text that a dead letter keeps: with all other headers it must fit one frame.
 const MAX_ERROR_BYTES: usize = 4096;
-
-/// The most that an event's headers may take. They travel in one frame (of 128 KiB, unless the broker was told
-/// otherwise), and what consumers and the broker itself add to them later must fit beside them.
-pub(super) const MAX_HEADER_BYTES: usize = 110 * 1024;
-/// What the frame with the headers needs beside texts: its own head, size, flags, and the properties that are numbers.
-const FRAME_BYTES_AROUND: usize = 64;
 
 /// A message as it is published: properties and body.
 #[derive(Clone)]
@@ -90,33 +79,27 @@ fn value_bytes(value: &AMQPValue) -> usize {
 
 /// The message of an event that is published for the first time.
 pub(super) fn encode(event: &Event) -> Message {
+    let of_event = Properties::of(event);
     let mut headers = FieldTable::default();
-    for (name, value) in event.attributes() {
-        set(&mut headers, &format!("{ATTRIBUTE}{name}"), &value);
+    for (name, value) in &of_event.headers {
+        set(&mut headers, name, value);
     }
-    for (name, value) in [(TRACEPARENT, &event.traceparent), (TRACESTATE, &event.tracestate)] {
-        if let Some(value) = value {
-            set(&mut headers, name, value);
-        }
-    }
-    let seconds = event.received.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut properties = BasicProperties::default()
         .with_headers(headers)
         .with_delivery_mode(PERSISTENT)
-        .with_timestamp(seconds)
+        .with_timestamp(of_event.timestamp)
         .with_app_id(APP_ID.into());
-    // A property is a short string. What does not fit is left out: the same value is in the headers.
-    if let Some(value) = event.header("content-type").and_then(short_enough) {
-        properties = properties.with_content_type(value);
+    if let Some(value) = of_event.content_type {
+        properties = properties.with_content_type(super::short(value));
     }
-    if let Some(value) = event.header("content-encoding").and_then(short_enough) {
-        properties = properties.with_content_encoding(value);
+    if let Some(value) = of_event.content_encoding {
+        properties = properties.with_content_encoding(super::short(value));
     }
-    if let Some(value) = short_enough(&event.id) {
-        properties = properties.with_message_id(value);
+    if let Some(value) = of_event.message_id {
+        properties = properties.with_message_id(super::short(value));
     }
-    if let Some(value) = short_enough(&event.event_type) {
-        properties = properties.with_type(value);
+    if let Some(value) = of_event.event_type {
+        properties = properties.with_type(super::short(value));
     }
     Message { properties, body: event.body.clone() }
 }
@@ -271,10 +254,6 @@ fn text(value: &AMQPValue) -> Option<String> {
         AMQPValue::LongLongInt(value) => Some(value.to_string()),
         _ => None,
     }
-}
-
-fn short_enough(text: &str) -> Option<ShortString> {
-    ShortString::try_new(text).ok()
 }
 
 /// The first [`MAX_ERROR_BYTES`], cut between two characters.

@@ -27,8 +27,10 @@ mod subscribe;
 mod wake;
 
 mod admin;
+mod drain;
 
 pub(crate) use admin::{check, setup};
+pub(crate) use drain::drain;
 pub(crate) use lease::Lease;
 pub(crate) use publish::Publisher;
 pub(crate) use subscribe::Subscriber;

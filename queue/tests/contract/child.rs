@@ -35,15 +35,15 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start<Q: Queue>(queue: &Q, task: Task) -> Process {
-        let role = match task {
-            Task::Publish => "publish".to_owned(),
-            Task::Hold(count) => format!("hold {count}"),
-            Task::HoldSuspect => "hold-suspect".to_owned(),
+        let (role, variables) = match task {
+            Task::Publish => ("publish".to_owned(), queue.variables()),
+            Task::Hold(count) => (format!("hold {count}"), queue.variables_to_subscribe()),
+            Task::HoldSuspect => ("hold-suspect".to_owned(), queue.variables_to_subscribe()),
         };
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child::process", "--nocapture"])
             .env(ROLE, role)
-            .envs(queue.variables())
+            .envs(variables)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -98,7 +98,8 @@ impl Drop for Process {
 fn process() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let mut env = Env::from_process();
-    let config = QueueConfig::from_env(&mut env, Role::Consumer);
+    let half = if role == "publish" { Role::Forwarder } else { Role::Consumer };
+    let config = QueueConfig::from_env(&mut env, half);
     env.finish().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {

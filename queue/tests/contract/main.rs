@@ -29,6 +29,14 @@ macro_rules! promises {
 /// What every queue promises.
 macro_rules! every_queue {
     ($queue:ty) => {
+        every_publisher!($queue);
+        every_subscriber!($queue);
+    };
+}
+
+/// What every queue promises to whoever publishes.
+macro_rules! every_publisher {
+    ($queue:ty) => {
         promises! { $queue;
             publishing:
                 ok_means_that_it_is_received_even_if_the_process_is_killed_the_next_moment,
@@ -47,6 +55,14 @@ macro_rules! every_queue {
             events:
                 what_is_received_equals_what_was_published,
                 arbitrary_events_are_received_as_published;
+        }
+    };
+}
+
+/// What every queue promises to whoever subscribes.
+macro_rules! every_subscriber {
+    ($queue:ty) => {
+        promises! { $queue;
             receiving:
                 an_event_comes_again_until_it_is_settled_for_good,
                 a_delivery_belongs_to_its_holder,
@@ -112,5 +128,9 @@ macro_rules! queue_that_keeps_what_expires {
 
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(all(feature = "rabbitmq", feature = "rabbitmq_http"))]
+mod rabbitmq_http;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(all(feature = "sqs", feature = "sqlite"))]
+mod sqs;

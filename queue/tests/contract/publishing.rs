@@ -63,20 +63,20 @@ pub(crate) async fn after_timed_out_or_unreachable_the_same_id_may_be_sent_again
     publish_at_last(&publisher, &event("last")).await;
 
     let mut subscriber = queue.subscriber(10);
-    let mut copies = 0;
-    loop {
+    let (mut copies, mut last) = (0, false);
+    // Not every queue keeps the order.
+    while copies == 0 || !last {
         let delivery = receive(&mut subscriber).await;
         match body(&delivery).as_str() {
             "again" => {
                 assert_eq!(delivery.event(), &again);
                 copies += 1;
             }
-            "last" => break,
+            "last" => last = true,
             _ => {}
         }
         delivery.settle(Settlement::Ack).await.unwrap();
     }
-    assert!(copies >= 1);
 }
 
 pub(crate) async fn it_returns_by_the_deadline_while_the_queue_is_away<Q: Queue>() {

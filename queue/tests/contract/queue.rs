@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
+use testbed::Proxy;
 use tokio::time::{Instant, timeout};
 use webhook_queue::{
     Delivery, Env, Event, Publish, PublishError, Publisher, QueueConfig, Received, Role, State, Subscribe, Subscriber,
@@ -34,20 +35,40 @@ pub(crate) trait Queue: Sized + Send + Sync {
     /// The `QUEUE_*` variables that name it.
     fn variables(&self) -> Vec<(&'static str, String)>;
 
+    /// Those for a subscriber, where it reaches the queue by another way.
+    fn variables_to_subscribe(&self) -> Vec<(&'static str, String)> {
+        self.variables()
+    }
+
+    /// The network between it and its publishers, where there is one.
+    fn network(&self) -> Option<&Proxy> {
+        None
+    }
+
     /// Takes it out of reach, with all that is on it.
-    fn take_away(&self) -> impl Future<Output = ()> + Send;
+    fn take_away(&self) -> impl Future<Output = ()> + Send {
+        async { self.network().expect("without a network it is taken away by other means").cut() }
+    }
 
     /// Lets it answer nobody.
-    fn stall(&self) -> impl Future<Output = ()> + Send;
+    fn stall(&self) -> impl Future<Output = ()> + Send {
+        async { self.network().expect("without a network it is stalled by other means").stall() }
+    }
 
     /// Undoes `take_away` and `stall`.
-    fn bring_back(&self) -> impl Future<Output = ()> + Send;
+    fn bring_back(&self) -> impl Future<Output = ()> + Send {
+        async { self.network().expect("without a network it is brought back by other means").heal() }
+    }
 
-    /// Lets the time pass after which the queue notices that a holder has died.
-    fn let_leases_lapse(&self) -> impl Future<Output = ()> + Send;
+    /// Lets the time pass after which the queue notices that a holder has died. Most notice at once.
+    fn let_leases_lapse(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 
-    /// Takes out all dead letters, oldest first.
-    fn take_dead_letters(&self) -> impl Future<Output = Vec<Dead>> + Send;
+    /// Takes out all dead letters, oldest first. None where only the publishing half is tested.
+    fn take_dead_letters(&self) -> impl Future<Output = Vec<Dead>> + Send {
+        async { Vec::new() }
+    }
 
     /// When it was received, as far as the wire can tell.
     fn received(event: &Event) -> SystemTime {
@@ -60,10 +81,7 @@ pub(crate) trait Queue: Sized + Send + Sync {
     }
 
     fn config(&self) -> QueueConfig {
-        let mut env = Env::from_pairs(self.variables());
-        let config = QueueConfig::from_env(&mut env, Role::Consumer);
-        env.finish().unwrap();
-        config
+        config(self.variables(), Role::Forwarder)
     }
 
     fn publisher(&self) -> Publisher {
@@ -71,8 +89,19 @@ pub(crate) trait Queue: Sized + Send + Sync {
     }
 
     fn subscriber(&self, prefetch: u16) -> Subscriber {
-        Subscriber::open(&self.config(), prefetch).unwrap()
+        Subscriber::open(&self.config_to_subscribe(), prefetch).unwrap()
     }
+
+    fn config_to_subscribe(&self) -> QueueConfig {
+        config(self.variables_to_subscribe(), Role::Consumer)
+    }
+}
+
+fn config(variables: Vec<(&'static str, String)>, role: Role) -> QueueConfig {
+    let mut env = Env::from_pairs(variables);
+    let config = QueueConfig::from_env(&mut env, role);
+    env.finish().unwrap();
+    config
 }
 
 /// A queue that can be told to refuse.

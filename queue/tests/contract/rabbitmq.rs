@@ -77,27 +77,13 @@ impl<K: Kind> Queue for RabbitMq<K> {
         ]
     }
 
-    /// In whole seconds, unless it is the event's own time.
     fn received(event: &Event) -> SystemTime {
-        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let second = seconds(event.received);
-        if second == seconds(event.time) { event.time } else { UNIX_EPOCH + Duration::from_secs(second) }
+        received(event)
     }
 
-    async fn take_away(&self) {
-        self.proxy.cut();
+    fn network(&self) -> Option<&Proxy> {
+        Some(&self.proxy)
     }
-
-    async fn stall(&self) {
-        self.proxy.stall();
-    }
-
-    async fn bring_back(&self) {
-        self.proxy.heal();
-    }
-
-    /// The broker sees the end of a connection at once.
-    async fn let_leases_lapse(&self) {}
 
     async fn take_dead_letters(&self) -> Vec<Dead> {
         let (queue, mut dead) = (self.names().dead_queue(), Vec::new());
@@ -109,6 +95,13 @@ impl<K: Kind> Queue for RabbitMq<K> {
         }
         dead
     }
+}
+
+/// In whole seconds, unless it is the event's own time.
+pub(crate) fn received(event: &Event) -> SystemTime {
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let second = seconds(event.received);
+    if second == seconds(event.time) { event.time } else { UNIX_EPOCH + Duration::from_secs(second) }
 }
 
 fn read(message: &Value) -> Dead {

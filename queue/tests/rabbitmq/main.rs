@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure here fails the test")]
 
 mod attribution;
+mod connecting;
+mod definitions;
 mod log;
 mod losing;
 mod tls;

@@ -75,7 +75,7 @@ async fn a_wrong_password_is_told_apart_and_never_shown() {
     let broker = Broker::shared(Version::V3).await;
     let url = format!("amqp://nobody:s3cret@{}/", broker.amqp_addr());
     let error = setup(&config(&url)).await.unwrap_err().to_string();
-    assert!(error.contains("user, password or virtual host") && !error.contains("s3cret"), "{error}");
+    assert!(error.contains("refuses the connection: ACCESS_REFUSED") && !error.contains("s3cret"), "{error}");
     // A subscriber with it waits, and says nothing of it either.
     let mut subscriber = Subscriber::open(&config(&url), 1).unwrap();
     let wait = tokio::time::timeout(std::time::Duration::from_millis(300), subscriber.next()).await;

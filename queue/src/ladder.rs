@@ -1,0 +1,281 @@
+//! Several queues, tried in order until one of them has confirmed.
+//!
+//! A queue that just failed to answer is stepped over, so that it costs the next event nothing: it is tried again by
+//! one event at a time, and by any event for which no other queue is left.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::chain::chain;
+use crate::event::Event;
+use crate::publish::{Publish, PublishError, Readiness};
+
+/// What a queue gets of the time that is left, if no even share is more. A probe gets this and no more.
+const SHORTEST_SLICE: Duration = Duration::from_millis(500);
+/// How long a queue that failed is left alone, when it says by now that it is ready.
+const PAUSE_WHEN_READY: Duration = Duration::from_secs(1);
+/// How long it is left alone when it does not.
+const PAUSE: Duration = Duration::from_secs(5);
+/// By the clock on the wall, what was seen longer ago says nothing, and a probe gets a full share: this process may
+/// have been frozen since then. A refusal is over when none came for this long.
+const OLD: Duration = Duration::from_secs(10);
+
+/// Queues in the order in which they are tried.
+#[derive(Debug)]
+pub(crate) struct Ladder<P> {
+    rungs: Vec<Rung<P>>,
+}
+
+#[derive(Debug)]
+struct Rung<P> {
+    name: String,
+    publisher: P,
+    memory: Mutex<Memory>,
+}
+
+/// What is remembered of a queue. It is dated by the clock on the wall, which a frozen process cannot miss.
+#[derive(Debug, Default)]
+struct Memory {
+    confirmed_at: Option<SystemTime>,
+    trouble: Option<Trouble>,
+}
+
+/// What is remembered of a queue that failed.
+#[derive(Debug)]
+struct Trouble {
+    failed_at: SystemTime,
+    kind: Kind,
+    probing: bool,
+    /// How many events other queues have taken meanwhile.
+    events: u64,
+}
+
+/// The worse, the later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// It answered, and quickly: the next event asks it again, and may be luckier.
+    Refusing,
+    /// It says itself that it is not ready, which cost nothing: it is asked again when it says otherwise.
+    NotReady,
+    /// It cost time.
+    Away,
+}
+
+/// How an event may use a queue.
+enum Turn<'a> {
+    Try,
+    /// As the one event that finds out whether it is back.
+    Probe {
+        _probe: Probe<'a>,
+        full: bool,
+    },
+    StepOver,
+}
+
+/// Ends the probe when it is dropped, whatever became of it.
+struct Probe<'a>(&'a Mutex<Memory>);
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        if let Some(trouble) = &mut lock(self.0).trouble {
+            trouble.probing = false;
+        }
+    }
+}
+
+impl<P: Publish> Ladder<P> {
+    /// Of queues and their names, as a log may show them.
+    pub(crate) fn new(rungs: Vec<(String, P)>) -> Ladder<P> {
+        let rung = |(name, publisher)| Rung { name, publisher, memory: Mutex::default() };
+        Ladder { rungs: rungs.into_iter().map(rung).collect() }
+    }
+
+    pub(crate) async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
+        let mut failures: Vec<(usize, PublishError)> = Vec::new();
+        let mut stepped_over = Vec::new();
+        for (place, rung) in self.rungs.iter().enumerate() {
+            let limit = rung.publisher.max_body_bytes();
+            if event.body.len() > limit {
+                failures.push((place, PublishError::TooLarge { limit }));
+                continue;
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            let turn = rung.turn();
+            if let Turn::StepOver = turn {
+                stepped_over.push(place);
+                continue;
+            }
+            let slice = slice(deadline, self.rungs.len() - place, stepped_over.len(), &turn);
+            match rung.publish(event, slice, deadline).await {
+                Ok(()) => {
+                    self.confirmed(&failures, &stepped_over);
+                    return Ok(());
+                }
+                Err(error) => failures.push((place, error)),
+            }
+            drop(turn);
+        }
+        for left in (0..stepped_over.len()).rev() {
+            if Instant::now() >= deadline {
+                break;
+            }
+            let place = stepped_over.remove(0);
+            let slice = slice(deadline, left + 1, 0, &Turn::Try);
+            match self.rungs[place].publish(event, slice, deadline).await {
+                Ok(()) => {
+                    self.confirmed(&failures, &stepped_over);
+                    return Ok(());
+                }
+                Err(error) => failures.push((place, error)),
+            }
+        }
+        Err(self.verdict(failures))
+    }
+
+    /// Counts an event for the queues that did not take it.
+    fn confirmed(&self, failures: &[(usize, PublishError)], stepped_over: &[usize]) {
+        for place in failures.iter().map(|(place, _)| place).chain(stepped_over) {
+            if let Some(trouble) = &mut lock(&self.rungs[*place].memory).trouble {
+                trouble.events += 1;
+            }
+        }
+    }
+
+    fn verdict(&self, failures: Vec<(usize, PublishError)>) -> PublishError {
+        let limits = failures.iter().map(|(_, error)| match error {
+            PublishError::TooLarge { limit } => Some(*limit),
+            _ => None,
+        });
+        match limits.collect::<Option<Vec<usize>>>().map(|limits| limits.into_iter().max()) {
+            Some(Some(limit)) => PublishError::TooLarge { limit },
+            _ => PublishError::NoQueue(
+                failures.into_iter().map(|(place, error)| (self.rungs[place].name.clone(), error)).collect(),
+            ),
+        }
+    }
+
+    /// Ready if any queue is.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        for rung in &self.rungs {
+            match rung.publisher.readiness() {
+                Readiness::Ready => return Readiness::Ready,
+                Readiness::NotReady(reason) => reasons.push(format!("{}: {reason}", rung.name)),
+            }
+        }
+        Readiness::NotReady(reasons.join("; "))
+    }
+
+    /// What the roomiest queue carries.
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        self.rungs.iter().map(|rung| rung.publisher.max_body_bytes()).max().unwrap_or_default()
+    }
+
+    pub(crate) async fn close(&self) {
+        for rung in &self.rungs {
+            rung.publisher.close().await;
+        }
+    }
+
+    /// Each queue's name, and the largest body that it carries.
+    pub(crate) fn limits(&self) -> Vec<(String, usize)> {
+        self.rungs.iter().map(|rung| (rung.name.clone(), rung.publisher.max_body_bytes())).collect()
+    }
+}
+
+/// When a queue's turn ends: an even share of what is left, for so many that share. Those that were stepped over get
+/// the least there is.
+fn slice(deadline: Instant, shares: usize, stepped_over: usize, turn: &Turn<'_>) -> Instant {
+    let now = Instant::now();
+    let left = deadline.saturating_duration_since(now);
+    let count = |queues: usize| u32::try_from(queues).unwrap_or(u32::MAX);
+    let share = left.saturating_sub(SHORTEST_SLICE.saturating_mul(count(stepped_over))) / count(shares).max(1);
+    let share = if let Turn::Probe { full: false, .. } = turn { SHORTEST_SLICE } else { share.max(SHORTEST_SLICE) };
+    now + share.min(left)
+}
+
+impl<P: Publish> Rung<P> {
+    fn turn(&self) -> Turn<'_> {
+        let readiness = self.publisher.readiness();
+        let mut memory = lock(&self.memory);
+        if let (None, Readiness::NotReady(reason)) = (&memory.trouble, &readiness) {
+            // A queue that never confirmed yet is only being connected to. What it was before a freeze says nothing.
+            if memory.confirmed_at.is_some_and(|at| age(at) < OLD) {
+                self.note(&mut memory, Kind::NotReady, reason);
+            }
+        }
+        let Some(trouble) = &mut memory.trouble else { return Turn::Try };
+        let (age, ready) = (age(trouble.failed_at), readiness == Readiness::Ready);
+        let pause = if ready { PAUSE_WHEN_READY } else { PAUSE };
+        match trouble.kind {
+            Kind::Refusing => Turn::Try,
+            Kind::NotReady if ready => Turn::Try,
+            _ if trouble.probing || age < pause => Turn::StepOver,
+            _ => {
+                trouble.probing = true;
+                Turn::Probe { _probe: Probe(&self.memory), full: age >= OLD }
+            }
+        }
+    }
+
+    async fn publish(&self, event: &Event, slice: Instant, deadline: Instant) -> Result<(), PublishError> {
+        let (began, began_at) = (Instant::now(), SystemTime::now());
+        let outcome = self.publisher.publish(event, slice.min(deadline)).await;
+        match &outcome {
+            Ok(()) => self.took(began_at),
+            // An event that itself came too late is no news of the queue.
+            Err(PublishError::TimedOut) if began.elapsed() < SHORTEST_SLICE / 2 => {}
+            Err(PublishError::TooLarge { .. }) => {}
+            Err(error @ (PublishError::Refused(_) | PublishError::Unroutable(_))) => self.failed(Kind::Refusing, error),
+            Err(error) => self.failed(Kind::Away, error),
+        }
+        outcome
+    }
+
+    /// Whoever began before the last failure has not seen what happened since then.
+    fn took(&self, began_at: SystemTime) {
+        let mut memory = lock(&self.memory);
+        memory.confirmed_at = Some(SystemTime::now());
+        let over = memory.trouble.take_if(|trouble| match trouble.kind {
+            Kind::Refusing => age(trouble.failed_at) >= OLD,
+            Kind::NotReady | Kind::Away => began_at >= trouble.failed_at,
+        });
+        if let Some(Trouble { events, .. }) = over {
+            let name = &self.name;
+            tracing::info!(queue = name, events, "{name} takes events again; others have taken {events} meanwhile");
+        }
+    }
+
+    fn failed(&self, kind: Kind, error: &PublishError) {
+        let mut memory = lock(&self.memory);
+        match &mut memory.trouble {
+            Some(trouble) => {
+                trouble.failed_at = SystemTime::now();
+                trouble.kind = trouble.kind.max(kind);
+            }
+            None => self.note(&mut memory, kind, &chain(error)),
+        }
+    }
+
+    fn note(&self, memory: &mut Memory, kind: Kind, reason: &str) {
+        let name = &self.name;
+        tracing::warn!(queue = name, reason, "{name} takes no events; on to the next queue: {reason}");
+        memory.trouble = Some(Trouble { failed_at: SystemTime::now(), kind, probing: false, events: 0 });
+    }
+}
+
+/// How long ago that was. A clock that was set back says that nothing is known.
+fn age(at: SystemTime) -> Duration {
+    at.elapsed().unwrap_or(OLD)
+}
+
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

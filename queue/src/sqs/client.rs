@@ -1,0 +1,100 @@
+//! One queue, as the SDK reaches it, and what its failures mean.
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client as Sdk;
+use aws_sdk_sqs::config::http::HttpResponse;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::{BehaviorVersion, Builder, Config, Credentials, Region, StalledStreamProtectionConfig};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
+use super::address::Address;
+use super::transport::Transport;
+use crate::config::QueueConfig;
+use crate::credentials;
+use crate::env::{ConfigError, Problem};
+use crate::publish::PublishError;
+
+/// A request is sent at most so often, all within its deadline.
+const ATTEMPTS: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+/// An attempt is given up for another one after half of the time that is left, but not sooner than this: SQS may take
+/// its time, and what it is slow to answer it has usually done.
+const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// One queue. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) sdk: Sdk,
+    pub(super) address: Address,
+}
+
+impl Client {
+    /// Connects nowhere yet.
+    pub(super) fn new(config: &QueueConfig, url: &str) -> Result<Client, ConfigError> {
+        let unusable =
+            |message: String| ConfigError { problems: vec![Problem { variable: "QUEUE_URL".to_owned(), message }] };
+        let address = Address::parse(url).map_err(unusable)?;
+        let keys = config.aws_credentials.as_ref().ok_or_else(credentials::missing)?;
+        let keys = Credentials::new(
+            &keys.access_key_id,
+            keys.secret_access_key.expose_secret(),
+            keys.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
+            None,
+            "environment",
+        );
+        let transport = Transport::new(&address.endpoint).map_err(|error| unusable(error.to_string()))?;
+        let retries = RetryConfig::standard()
+            .with_max_attempts(ATTEMPTS)
+            .with_initial_backoff(FIRST_PAUSE)
+            .with_max_backoff(LONGEST_PAUSE);
+        let sdk = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .endpoint_url(&address.endpoint)
+            .region(Region::new(address.region.clone()))
+            .credentials_provider(keys)
+            .http_client(transport)
+            .retry_config(retries)
+            // The deadline of each request is stricter.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Ok(Client { sdk: Sdk::from_conf(sdk), address })
+    }
+
+    /// The settings of a request that must be through at `deadline`.
+    pub(super) fn until(deadline: Instant) -> Builder {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeouts = TimeoutConfig::builder()
+            .operation_timeout(left)
+            .operation_attempt_timeout((left / 2).max(SHORTEST_ATTEMPT).min(left))
+            .build();
+        Config::builder().timeout_config(timeouts)
+    }
+}
+
+/// What a request that was not confirmed means for its event.
+pub(super) fn explain<E>(error: SdkError<E, HttpResponse>) -> PublishError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let SdkError::ServiceError(answer) = &error else {
+        let late = match &error {
+            SdkError::TimeoutError(_) => true,
+            SdkError::DispatchFailure(failure) => failure.is_timeout(),
+            _ => false,
+        };
+        return if late { PublishError::TimedOut } else { PublishError::Unreachable(error.into()) };
+    };
+    let code = error.code().unwrap_or("no reason given");
+    let said = format!("{code}: {}", error.message().unwrap_or_default());
+    match code.rsplit('.').next() {
+        Some("QueueDoesNotExist" | "NonExistentQueue" | "QueueDeletedRecently") => PublishError::Unroutable(said),
+        _ if answer.raw().status().is_server_error() => PublishError::Unreachable(said.into()),
+        _ => PublishError::Refused(said),
+    }
+}

@@ -1,0 +1,60 @@
+//! `setup` and `check`.
+
+use std::time::Duration;
+
+use serde_json::json;
+use testbed::Moto;
+use webhook_queue::{Event, Level, Publish, check, setup};
+
+use super::{config, publisher, soon};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn setup_makes_a_queue_that_check_accepts() {
+    for fifo in [false, true] {
+        let queue = Moto::shared().await.absent_queue(fifo);
+        let config = config(&queue.url());
+        let report = check(&config).await;
+        assert!(!report.passed(), "{report}");
+        assert!(report.to_string().contains("mend: webhook-forwarder setup"), "{report}");
+
+        assert!(setup(&config).await.unwrap()[0].contains("made"));
+        let attributes = queue.attributes().await;
+        assert_eq!(attributes["MessageRetentionPeriod"], "604800");
+        assert_eq!(attributes["FifoQueue"] == "true", fifo);
+        assert!(setup(&config).await.unwrap()[0].contains("is there already"));
+
+        let report = check(&config).await;
+        assert!(report.passed(), "{report}");
+        let warnings: Vec<_> =
+            report.findings.iter().filter(|finding| finding.level == Level::Warning).map(|w| &w.what).collect();
+        assert!(warnings.len() == 1 && warnings[0].starts_with("dead letters"), "{report}");
+        publisher(&queue.url()).publish(&Event::new("shop", "order", "x"), soon()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_lose_an_event_is_a_warning_with_the_command_that_mends_it() {
+    let lossy = json!({"MessageRetentionPeriod": "86400", "MaximumMessageSize": "262144"});
+    let queue = Moto::shared().await.queue(false, lossy).await;
+    let report = check(&config(&queue.url())).await.to_string();
+    assert!(report.contains("earlier than QUEUE_TTL (7d)"), "{report}");
+    assert!(report.contains("--attributes MessageRetentionPeriod=604800"), "{report}");
+    assert!(report.contains("--attributes MaximumMessageSize=1048576"), "{report}");
+
+    let policy = |count: u32| {
+        let target = "arn:aws:sqs:us-east-1:123456789012:dead";
+        json!({"RedrivePolicy": json!({"deadLetterTargetArn": target, "maxReceiveCount": count}).to_string()})
+    };
+    Moto::shared().await.call("CreateQueue", json!({"QueueName": "dead"})).await;
+    let hasty = Moto::shared().await.queue(false, policy(5)).await;
+    let report = check(&config(&hasty.url())).await.to_string();
+    assert!(report.contains("after the first queue was away for 2m 30s"), "{report}");
+    let patient = Moto::shared().await.queue(false, policy(1000)).await;
+    let report = check(&config(&patient.url())).await.to_string();
+    assert!(report.contains("have a queue, after 1000 receives"), "{report}");
+
+    let mut longest = config(&queue.url());
+    longest.ttl = Duration::from_secs(30 * 24 * 60 * 60);
+    let report = check(&longest).await.to_string();
+    assert!(report.contains("--attributes MessageRetentionPeriod=1209600"), "{report}");
+}
