@@ -26,6 +26,13 @@ pub(crate) enum Refusal {
     Unreadable(&'static str),
     #[error("the body is longer than {limit} bytes")]
     BodyTooLarge { limit: usize },
+    #[error(
+        "the body is empty, and the Azure Functions host loses bodies while it forwards requests: set \
+         customHandler.enableProxyingHttpRequest to true in host.json"
+    )]
+    BodyLost,
+    #[error("the forwarder failed: {0}")]
+    Failed(&'static str),
     #[error("too many webhooks at a time")]
     Overloaded,
     #[error("the queue is not ready")]
@@ -47,7 +54,11 @@ impl Refusal {
             Refusal::KeyMissingOrWrong => StatusCode::UNAUTHORIZED,
             Refusal::Unreadable(_) => StatusCode::BAD_REQUEST,
             Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::Overloaded | Refusal::NotReady | Refusal::NotPublished(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::BodyLost
+            | Refusal::Failed(_)
+            | Refusal::Overloaded
+            | Refusal::NotReady
+            | Refusal::NotPublished(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -59,10 +70,20 @@ impl Refusal {
                 let reason = chain(error);
                 tracing::error!(source.name = source, http.status = status, reason, "webhook not taken: {reason}");
             }
-            Refusal::Overloaded => {
+            Refusal::BodyLost | Refusal::Overloaded => {
                 tracing::error!(source.name = source, http.status = status, "webhook not taken: {self}");
             }
             _ => tracing::warn!(source.name = source, http.status = status, "webhook refused: {self}"),
+        }
+    }
+
+    /// As [`Refusal::log`], for a request that has not reached a source. Whoever guesses paths must not be able to fill
+    /// the log.
+    pub(crate) fn log_before_routing(&self) {
+        let status = self.status().as_u16();
+        match self {
+            Refusal::Failed(_) => tracing::error!(http.status = status, "request not answered: {self}"),
+            _ => tracing::info!(http.status = status, "request refused: {self}"),
         }
     }
 

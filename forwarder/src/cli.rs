@@ -3,7 +3,11 @@
 use std::io;
 
 use lexopt::Arg::{Long, Short, Value};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use webhook_forwarder::Host;
 use webhook_queue::Env;
 
 pub(crate) const HELP: &str = "\
@@ -12,6 +16,7 @@ Takes webhooks over HTTP and answers 200 when a durable queue has confirmed them
 usage: webhook-forwarder           serve
        webhook-forwarder setup     declare the queue, once
        webhook-forwarder check     say what could be lost, and how to mend it
+       webhook-forwarder drain     move what the fallbacks hold to the first queue
        webhook-forwarder --help | --version
 
 Everything is configured by environment variables; the two that matter first:
@@ -23,6 +28,7 @@ pub(crate) enum Command {
     Serve,
     Setup,
     Check,
+    Drain,
     Help,
     Version,
 }
@@ -35,6 +41,7 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
         Some(Long("version") | Short('V')) => return Ok(Command::Version),
         Some(Value(word)) if word == "setup" => Command::Setup,
         Some(Value(word)) if word == "check" => Command::Check,
+        Some(Value(word)) if word == "drain" => Command::Drain,
         Some(other) => return Err(other.unexpected()),
     };
     match parser.next()? {
@@ -47,28 +54,42 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
 /// the queue, in its words.
 const DEFAULT_FILTER: &str = "info,lapin=off";
 
+/// The Lambda runtime would log whole requests at its trace level. Its span has the id of the request.
+const NO_BODIES: &str = "lambda_runtime=info";
+
 /// `LOG_FORMAT`, with the filter from `RUST_LOG`.
 pub(crate) struct LogFormat {
     json: bool,
-    filter: EnvFilter,
+    filter: Targets,
 }
 
 impl LogFormat {
     pub(crate) fn from_env(env: &mut Env) -> LogFormat {
-        let json = env.parsed("LOG_FORMAT", false, |text| match text {
+        let on_a_platform = Host::detect(env) != Host::Standalone;
+        let json = env.parsed("LOG_FORMAT", on_a_platform, |text| match text {
             "json" => Ok(true),
             "text" => Ok(false),
             _ => Err(format!("'{text}' is neither text nor json")),
         });
-        let filter = env.parsed("RUST_LOG", EnvFilter::new(DEFAULT_FILTER), |text| {
-            EnvFilter::try_new(text).map_err(|_| format!("'{text}' is not a log filter, like info or warn,lapin=error"))
-        });
+        // Targets and levels are all that there is to filter by; EnvFilter would bring regular expressions along.
+        let filter = |text: &str| {
+            format!("{text},{NO_BODIES}")
+                .parse::<Targets>()
+                .map_err(|_| format!("'{text}' is not a log filter, like info or warn,lapin=error"))
+        };
+        let default = filter(DEFAULT_FILTER).unwrap_or_default();
+        let filter = env.parsed("RUST_LOG", default, filter);
         LogFormat { json, filter }
     }
 
     /// From here on everything is logged to stderr.
     pub(crate) fn start(self) {
-        let logs = tracing_subscriber::fmt().with_env_filter(self.filter).with_writer(io::stderr).with_target(false);
-        if self.json { logs.json().flatten_event(true).init() } else { logs.with_ansi(false).init() }
+        let logs = tracing_subscriber::registry().with(self.filter);
+        let lines = fmt::layer().with_writer(io::stderr).with_target(false);
+        if self.json {
+            logs.with(lines.json().flatten_event(true)).init()
+        } else {
+            logs.with(lines.with_ansi(false)).init()
+        }
     }
 }

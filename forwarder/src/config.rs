@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use webhook_queue::{ConfigError, Env, QueueConfig, Role, duration, size};
 
+use crate::host::{AZURE_PORT, Host};
 use crate::sources::{AddressList, Sources};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -20,7 +21,10 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ForwarderConfig {
-    /// `LISTEN`, with its port replaced by `PORT` where that is set.
+    /// Where the program runs, by the variables that the platforms set.
+    pub host: Host,
+    /// `LISTEN`, with its port replaced by `PORT` where that is set. On Azure `FUNCTIONS_CUSTOMHANDLER_PORT` on
+    /// 127.0.0.1; on Lambda nothing is listened to.
     pub listen: SocketAddr,
     /// `TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
     pub trusted_proxies: AddressList,
@@ -58,14 +62,26 @@ impl ForwarderConfig {
     /// Only `QUEUE_*`, for a command that serves nothing and so needs no source. `LISTEN` and `PORT` decide what an unset
     /// `QUEUE_URL` means.
     pub fn queue_with_env(mut env: Env) -> Result<QueueConfig, ConfigError> {
-        let listen = read_listen(&mut env);
-        let queue = QueueConfig::from_env(&mut env, role(listen));
+        let host = Host::detect(&env);
+        let listen = read_listen(&mut env, host);
+        let queue = QueueConfig::from_env(&mut env, role(host, listen));
         env.finish().map(|()| queue)
     }
 
+    /// Tells where webhooks are received.
+    pub(crate) fn log_sources(&self) {
+        for source in self.sources.iter() {
+            let (name, protection) = (&source.name, source.protection());
+            tracing::info!(source.name = name, protection, "receiving at /webhooks/{name}: {protection}");
+        }
+    }
+
     fn read(env: &mut Env) -> ForwarderConfig {
-        let listen = read_listen(env);
+        let host = Host::detect(env);
+        host.refuse_useless(env);
+        let listen = read_listen(env, host);
         let config = ForwarderConfig {
+            host,
             listen,
             trusted_proxies: env.parsed("TRUSTED_PROXIES", AddressList::default(), AddressList::parse),
             max_body_bytes: env.parsed("MAX_BODY_BYTES", DEFAULT_MAX_BODY_BYTES, size),
@@ -74,7 +90,7 @@ impl ForwarderConfig {
             publish_timeout: env.parsed("PUBLISH_TIMEOUT", DEFAULT_PUBLISH_TIMEOUT, timeout),
             read_timeout: env.parsed("READ_TIMEOUT", DEFAULT_READ_TIMEOUT, timeout),
             sources: Sources::from_env(env),
-            queue: QueueConfig::from_env(env, role(listen)),
+            queue: QueueConfig::from_env(env, role(host, listen)),
         };
         let largest = crate::admission::largest_body(config.max_in_flight, config.max_in_flight_bytes);
         if config.max_body_bytes > largest {
@@ -91,16 +107,29 @@ impl ForwarderConfig {
 }
 
 /// What an unset `QUEUE_URL` means: the embedded queue, but only while nobody else can connect.
-fn role(listen: SocketAddr) -> Role {
-    if listen.ip().to_canonical().is_loopback() { Role::LocalForwarder } else { Role::Forwarder }
+fn role(host: Host, listen: SocketAddr) -> Role {
+    match host {
+        Host::Lambda | Host::Azure => Role::Function,
+        Host::Standalone if listen.ip().to_canonical().is_loopback() => Role::LocalForwarder,
+        Host::Standalone => Role::Forwarder,
+    }
 }
 
-fn read_listen(env: &mut Env) -> SocketAddr {
-    let mut listen = env.parsed("LISTEN", DEFAULT_LISTEN, |text| {
-        text.parse().map_err(|_| format!("'{text}' is not an address and port, like 127.0.0.1:8080 or [::]:8080"))
-    });
-    let port = env.parsed("PORT", listen.port(), |text| text.parse().map_err(|_| format!("'{text}' is not a port")));
-    listen.set_port(port);
+fn read_listen(env: &mut Env, host: Host) -> SocketAddr {
+    let mut listen = DEFAULT_LISTEN;
+    let port = match host {
+        Host::Lambda => return listen,
+        Host::Azure => AZURE_PORT,
+        Host::Standalone => {
+            listen = env.parsed("LISTEN", listen, |text| {
+                text.parse()
+                    .map_err(|_| format!("'{text}' is not an address and port, like 127.0.0.1:8080 or [::]:8080"))
+            });
+            "PORT"
+        }
+    };
+    listen
+        .set_port(env.parsed(port, listen.port(), |text| text.parse().map_err(|_| format!("'{text}' is not a port"))));
     listen
 }
 
@@ -150,6 +179,28 @@ mod tests {
         assert!(matches!(read(&[("LISTEN", "[::1]:1")]).unwrap().queue.url, QueueUrl::Sqlite(_)));
         assert!(read(&[("LISTEN", "0.0.0.0:1")]).unwrap_err().contains("QUEUE_URL: is not set"));
         assert!(read(&[("LISTEN", "0.0.0.0:1"), ("QUEUE_URL", "sqlite:x.db")]).is_ok());
+    }
+
+    #[test]
+    fn a_function_has_its_port_from_azure_and_needs_a_queue_elsewhere() {
+        const QUEUE: (&str, &str) = ("QUEUE_URL", "amqps://u:p@host/v");
+        const AZURE: (&str, &str) = ("FUNCTIONS_CUSTOMHANDLER_PORT", "8081");
+        const LAMBDA: (&str, &str) = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+        let azure = read(&[QUEUE, AZURE, ("PORT", "80")]).unwrap();
+        assert_eq!((azure.host, azure.listen.to_string().as_str()), (Host::Azure, "127.0.0.1:8081"));
+        assert_eq!(read(&[QUEUE, LAMBDA, ("PORT", "80")]).unwrap().host, Host::Lambda);
+        for platform in [AZURE, LAMBDA] {
+            assert!(read(&[platform]).unwrap_err().contains("QUEUE_URL: is not set: a function has no disk"));
+            assert!(
+                read(&[platform, ("QUEUE_URL", "sqlite:x.db")]).unwrap_err().contains("QUEUE_URL: is a sqlite: queue")
+            );
+            assert!(
+                read(&[platform, QUEUE, ("LISTEN", "[::]:1")]).unwrap_err().starts_with("LISTEN: has no effect on A")
+            );
+            let error = read(&[platform, QUEUE, ("TRUSTED_PROXIES", "10.0.0.1")]).unwrap_err();
+            assert!(error.starts_with("TRUSTED_PROXIES: has no effect on A"), "{error}");
+        }
+        assert!(read(&[QUEUE, ("FUNCTIONS_CUSTOMHANDLER_PORT", "x")]).unwrap_err().contains("'x' is not a port"));
     }
 
     #[test]

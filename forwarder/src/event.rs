@@ -1,7 +1,5 @@
 //! From a request to an event.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 use http::request::Parts;
@@ -10,6 +8,7 @@ use webhook_queue::{Event, Http, Verified};
 use crate::answer::Refusal;
 use crate::query;
 use crate::route::without_host_prefix;
+use crate::service::Arrival;
 use crate::sources::{Facts, KEY_HEADERS, Source, is_key_parameter};
 
 /// The type of an event whose request names none.
@@ -24,12 +23,13 @@ pub(crate) struct Draft {
     event_type: String,
     tenant: Option<String>,
     verified: Verified,
-    client: Option<IpAddr>,
+    client: Option<String>,
+    id: Option<String>,
 }
 
 impl Draft {
     /// Settles type and tenant, and refuses what no queue could carry.
-    pub(crate) fn new(facts: Facts, verified: Verified, client: Option<IpAddr>) -> Result<Draft, Refusal> {
+    pub(crate) fn new(facts: Facts, verified: Verified, arrival: &Arrival) -> Result<Draft, Refusal> {
         let event_type = facts.event_type.unwrap_or_else(|| DEFAULT_TYPE.to_owned());
         if event_type.len() > MAX_TYPE_BYTES || event_type.chars().any(char::is_control) {
             return Err(Refusal::Unreadable("the type of the event is too long or has control characters"));
@@ -37,12 +37,16 @@ impl Draft {
         if facts.tenant.as_deref().is_some_and(|tenant| tenant.chars().any(char::is_control)) {
             return Err(Refusal::Unreadable("the tenant has control characters"));
         }
-        Ok(Draft { event_type, tenant: facts.tenant, verified, client })
+        let client = arrival.client.map(|client| client.to_canonical().to_string());
+        Ok(Draft { event_type, tenant: facts.tenant, verified, client, id: arrival.id.clone() })
     }
 
     /// The event, received now.
     pub(crate) fn into_event(self, source: &Source, request: &Parts, body: Bytes) -> Event {
         let mut event = Event::new(source.name.clone(), self.event_type, body);
+        if let Some(id) = self.id {
+            event.id = id;
+        }
         event.tenant = self.tenant;
         event.verified = self.verified;
         event.traceparent = trace_header(&request.headers, "traceparent");
@@ -51,7 +55,7 @@ impl Draft {
             method: request.method.as_str().to_owned(),
             path: without_host_prefix(request.uri.path()).to_owned(),
             query: without_keys(request.uri.query().unwrap_or_default()),
-            client: self.client.map(|client| client.to_canonical().to_string()),
+            client: self.client,
             headers: stored_headers(&request.headers),
         };
         event
@@ -65,11 +69,15 @@ fn trace_header(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(values.join(",")).filter(|text| !values.is_empty() && text.len() <= MAX_TRACE_BYTES)
 }
 
+/// In these Azure's front end repeats the whole target, with the key in its query.
+const TARGET_HEADERS: [&str; 2] = ["x-original-url", "x-waws-unencoded-url"];
+
 /// Every header but those that hold a secret.
 fn stored_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
-        .filter(|(name, _)| **name != AUTHORIZATION && **name != COOKIE && !KEY_HEADERS.contains(&name.as_str()))
+        .filter(|(name, _)| **name != AUTHORIZATION && **name != COOKIE)
+        .filter(|(name, _)| !KEY_HEADERS.contains(&name.as_str()) && !TARGET_HEADERS.contains(&name.as_str()))
         .map(|(name, value)| (name.as_str().to_owned(), query::readable(value.as_bytes())))
         .collect()
 }
@@ -117,7 +125,7 @@ mod tests {
     fn a_type_is_short_and_printable() {
         let draft = |event_type: &str| {
             let facts = Facts { event_type: Some(event_type.to_owned()), tenant: None };
-            Draft::new(facts, Verified::None, None).is_ok()
+            Draft::new(facts, Verified::None, &Arrival::now(None)).is_ok()
         };
         assert!(draft(&"x".repeat(MAX_TYPE_BYTES)));
         assert!(!draft(&"x".repeat(MAX_TYPE_BYTES + 1)));

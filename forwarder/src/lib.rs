@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(not(any(feature = "standalone", feature = "lambda")))]
+compile_error!("webhook-forwarder needs a host: enable its cargo feature `standalone`, `lambda`, or both");
+
 mod config;
+mod host;
 mod sources;
 
 mod service;
@@ -8,10 +12,15 @@ mod service;
 mod admission;
 mod answer;
 mod body;
+mod client;
 mod event;
+mod panics;
 mod query;
 mod route;
 
+#[cfg(feature = "lambda")]
+mod lambda;
+#[cfg(feature = "standalone")]
 mod standalone;
 
 pub use webhook_queue::{
@@ -19,6 +28,12 @@ pub use webhook_queue::{
 };
 
 pub use config::ForwarderConfig;
+pub use host::Host;
+#[cfg(feature = "lambda")]
+pub use lambda::{Secrets, serve_lambda, serve_lambda_with};
+#[cfg(all(feature = "lambda", feature = "sqs"))]
+pub use lambda::{serve_drain, serve_drain_with};
 pub use service::{Arrival, Forwarder};
 pub use sources::AddressList;
+#[cfg(feature = "standalone")]
 pub use standalone::{listen, serve, shutdown_signal};

@@ -1,14 +1,14 @@
 //! The `webhook-forwarder` program.
 
 mod cli;
+#[cfg(feature = "lambda")]
+mod functions;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use webhook_forwarder::{
-    ConfigError, Env, ForwarderConfig, Publish, Publisher, QueueConfig, chain, listen, serve, shutdown_signal,
-};
-use webhook_queue::BoxError;
+use webhook_forwarder::{ConfigError, Env, ForwarderConfig, Host, Publish, Publisher, QueueConfig, chain};
+use webhook_queue::{BoxError, Problem};
 
 use crate::cli::{Command, LogFormat};
 
@@ -26,6 +26,7 @@ async fn main() -> ExitCode {
         Ok(Command::Serve) => run(Env::from_process()).await,
         Ok(Command::Setup) => setup(Env::from_process()).await,
         Ok(Command::Check) => check(Env::from_process()).await,
+        Ok(Command::Drain) => drain(Env::from_process()).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,26 +72,49 @@ impl From<io::Error> for Failure {
     }
 }
 
-async fn run(mut env: Env) -> Result<(), Failure> {
+async fn run(env: Env) -> Result<(), Failure> {
+    match Host::detect(&env) {
+        #[cfg(feature = "lambda")]
+        Host::Lambda => functions::run(env).await,
+        #[cfg(feature = "standalone")]
+        Host::Standalone | Host::Azure => serve(env).await,
+        #[allow(unreachable_patterns, reason = "which arm is missing depends on the features")]
+        host => {
+            Err(Failure::Work(format!("{host:?} is not part of this program: build it with its cargo feature").into()))
+        }
+    }
+}
+
+/// Opens the queues, and tells where events go, and what is too large to go there.
+fn open(config: &ForwarderConfig) -> Result<Publisher, ConfigError> {
+    let publisher = Publisher::open(&config.queue)?;
+    let max_body_bytes = config.max_body_bytes;
+    let limits = publisher.limits();
+    let most = publisher.max_body_bytes();
+    for (place, (name, carried)) in limits.iter().enumerate() {
+        let otherwise = if place > 0 { ", what the queues before it do not take" } else { "" };
+        tracing::info!(queue = name, "publishing to {name}{otherwise}");
+        if *carried < max_body_bytes {
+            let then = if *carried < most { "go to the others only" } else { "are answered 413" };
+            tracing::warn!(
+                queue = name,
+                "{name} carries bodies of at most {carried} bytes, less than MAX_BODY_BYTES ({max_body_bytes}): longer \
+                 ones {then}"
+            );
+        }
+    }
+    Ok(publisher)
+}
+
+#[cfg(feature = "standalone")]
+async fn serve(mut env: Env) -> Result<(), Failure> {
     let format = LogFormat::from_env(&mut env);
     let config = ForwarderConfig::with_env(env)?;
     format.start();
-
-    let publisher = Publisher::open(&config.queue)?;
-    let listener = listen(config.listen)
+    let publisher = open(&config)?;
+    let listener = webhook_forwarder::listen(config.listen)
         .map_err(|error| Failure::Work(format!("LISTEN: cannot listen on {}: {error}", config.listen).into()))?;
-    let name = config.queue.url.redacted();
-    tracing::info!(queue = name, "publishing to {name}");
-    let carried = publisher.max_body_bytes();
-    if carried < config.max_body_bytes {
-        tracing::warn!(
-            queue = name,
-            "{name} carries bodies of at most {carried} bytes, less than MAX_BODY_BYTES ({}): longer ones are \
-             answered 413",
-            config.max_body_bytes
-        );
-    }
-    serve(config, publisher, listener, shutdown_signal()?).await?;
+    webhook_forwarder::serve(config, publisher, listener, webhook_forwarder::shutdown_signal()?).await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -106,6 +130,17 @@ async fn check(env: Env) -> Result<(), Failure> {
     let report = webhook_queue::check(&queue).await;
     print(report.to_string().trim_end()).map_err(Failure::Work)?;
     if report.passed() { Ok(()) } else { Err(Failure::CheckFailed) }
+}
+
+async fn drain(env: Env) -> Result<(), Failure> {
+    let queue = queue_only(env)?;
+    if queue.fallbacks.is_empty() {
+        let message = "is not set: there is nothing to drain".to_owned();
+        let problems = vec![Problem { variable: "QUEUE_FALLBACK_URLS".to_owned(), message }];
+        return Err(ConfigError { problems }.into());
+    }
+    let drained = webhook_queue::drain(&queue).await.map_err(|error| Failure::Work(error.into()))?;
+    print(&drained.lines.join("\n")).map_err(Failure::Work)
 }
 
 fn queue_only(mut env: Env) -> Result<QueueConfig, Failure> {

@@ -22,10 +22,12 @@ use crate::answer::{self, Refusal};
 use crate::body;
 use crate::config::ForwarderConfig;
 use crate::event::Draft;
+use crate::panics;
 use crate::route::{Route, route};
 use crate::sources::{Source, Sources};
 
-const MAX_TARGET_BYTES: usize = 8 * 1024;
+/// Also the most that a host need make a URI of.
+pub(crate) const MAX_TARGET_BYTES: usize = 8 * 1024;
 /// Also what the standalone host lets hyper read.
 pub(crate) const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -36,12 +38,27 @@ const BYTES_AROUND_A_HEADER: usize = 4;
 const PUBLISH_SLACK: Duration = Duration::from_millis(100);
 
 /// What the host knows about a request and the request does not: put it into the request's extensions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Arrival {
     /// Who called, by the host's word. Without it no allow-list passes.
     pub client: Option<IpAddr>,
     /// When the first byte arrived.
     pub began: Instant,
+    /// The last one had arrived by then, too: the host hands over whole requests. What it did since then is part of
+    /// `PUBLISH_TIMEOUT`.
+    pub whole: bool,
+    /// The host's own name for this request, the same if it hands over the same one twice: it becomes the event's id.
+    /// 1 to 128 printable ASCII characters.
+    pub id: Option<String>,
+    /// The host is one that loses bodies: an empty one proves nothing, and is answered 503.
+    pub loses_bodies: bool,
+}
+
+impl Arrival {
+    /// A request that has just begun to arrive.
+    pub fn now(client: Option<IpAddr>) -> Arrival {
+        Arrival { client, began: Instant::now(), whole: false, id: None, loses_bodies: false }
+    }
 }
 
 /// Takes webhooks and answers 200 when the queue has confirmed them.
@@ -108,7 +125,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = self.inner.clone();
-        Box::pin(async move { Ok(inner.answer(request).await) })
+        Box::pin(async move { Ok(panics::answered(inner.answer(request)).await) })
     }
 }
 
@@ -149,20 +166,22 @@ impl<P: Publish> Inner<P> {
         if !source.methods().split(", ").any(|method| method == request.method.as_str()) {
             return Err(Refusal::Method { allowed: source.methods() });
         }
-        let arrival = request.extensions.get::<Arrival>();
-        let client = arrival.and_then(|arrival| arrival.client);
-        let began = arrival.map_or_else(Instant::now, |arrival| arrival.began);
+        let arrival = request.extensions.get::<Arrival>().cloned().unwrap_or_else(|| Arrival::now(None));
 
-        let verified = source.verify(request, client)?;
+        let verified = source.verify(request, arrival.client)?;
         let facts = source.read(type_in_path, request.uri.query().unwrap_or_default());
-        let draft = Draft::new(facts, verified, client)?;
+        let draft = Draft::new(facts, verified, &arrival)?;
 
         let bytes = self.max_body_bytes.min(self.publisher.max_body_bytes());
-        let limits = body::Limits { bytes, deadline: began + self.read_timeout };
+        let limits = body::Limits { bytes, deadline: arrival.began + self.read_timeout };
         let body = body::read(body, limits, &self.admission).await?;
+        if body.is_empty() && arrival.loses_bodies && request.method != Method::GET {
+            return Err(Refusal::BodyLost);
+        }
 
-        // The provider's patience is counted from here.
-        let deadline = Instant::now() + self.publish_timeout;
+        // From here on the provider waits for nobody but us.
+        let received = if arrival.whole { arrival.began } else { Instant::now() };
+        let deadline = received + self.publish_timeout;
         let event = draft.into_event(source, request, body);
         timeout_at(deadline + PUBLISH_SLACK, self.publisher.publish(&event, deadline))
             .await
@@ -209,8 +228,7 @@ fn health(request: &Parts, readiness: impl FnOnce() -> Readiness) -> Response<Fu
     }
 }
 
-/// Whoever guesses paths must not be able to fill the log.
 fn refuse_before_routing(refusal: &Refusal) -> Response<Full<Bytes>> {
-    tracing::info!(http.status = refusal.status().as_u16(), "request refused: {refusal}");
+    refusal.log_before_routing();
     refusal.response()
 }

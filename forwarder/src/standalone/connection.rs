@@ -23,10 +23,10 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tower::Service;
 use webhook_queue::Publish;
 
+use super::Host;
 use super::phase::{Phase, Progress, WatchedBody, WatchedStream};
-use super::{Host, client};
 use crate::answer::Refusal;
-use crate::service::{Arrival, MAX_HEADERS};
+use crate::service::MAX_HEADERS;
 
 /// Room for the largest head that is answered by the service itself, which tells 414 and 431 apart.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -136,9 +136,9 @@ fn respond<P: Publish + 'static>(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + use<P> {
     let began = progress.request_began();
-    let client = client::address(peer, request.headers(), &host.trusted_proxies);
+    let arrival = host.callers.arrival(peer, request.headers(), began);
     let mut request = request.map(|body| WatchedBody::new(body, progress.clone()));
-    request.extensions_mut().insert(Arrival { client: Some(client), began });
+    request.extensions_mut().insert(arrival);
     let answer = host.forwarder.clone().call(request);
     let host = host.clone();
     async move {

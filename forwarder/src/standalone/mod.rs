@@ -1,9 +1,10 @@
-//! The standalone host: HTTP/1.1 on a plain socket.
+//! The standalone host: HTTP/1.1 on a plain socket. The Azure Functions host is served the same way, as its custom
+//! handler: only what is known about a caller differs.
 //!
 //! It holds at most `MAX_IN_FLIGHT` connections. Beyond that it stops accepting: the others wait in the kernel's
 //! listen queue, which is better for them than being turned away.
 
-mod client;
+mod azure;
 mod connection;
 mod phase;
 mod signal;
@@ -12,19 +13,21 @@ pub use signal::shutdown_signal;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use webhook_queue::Publish;
 
+use crate::client;
 use crate::config::ForwarderConfig;
-use crate::service::Forwarder;
+use crate::service::{Arrival, Forwarder};
 use crate::sources::AddressList;
 
 /// How many connections may wait in the kernel while the host is full.
@@ -59,10 +62,7 @@ where
 {
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening on http://{address}");
-    for source in config.sources.iter() {
-        let (name, protection) = (&source.name, source.protection());
-        tracing::info!(source.name = name, protection, "receiving at /webhooks/{name}: {protection}");
-    }
+    config.log_sources();
     let host = Arc::new(Host::new(&config, publisher));
     let connections = Arc::new(Semaphore::new(connection_limit(config.max_in_flight)));
     let tasks = TaskTracker::new();
@@ -89,18 +89,41 @@ where
 /// What every connection needs.
 struct Host<P> {
     forwarder: Forwarder<P>,
-    trusted_proxies: AddressList,
+    callers: Callers,
     timeouts: phase::Timeouts,
     /// Asks for the place of a connection: the one that has been idle the longest, else the next to be answered.
     make_room: Notify,
     stop: CancellationToken,
 }
 
+/// Who connects to the socket.
+enum Callers {
+    Anybody {
+        trusted_proxies: AddressList,
+    },
+    /// Only the Azure Functions host.
+    Azure,
+}
+
+impl Callers {
+    fn arrival(&self, peer: IpAddr, headers: &HeaderMap, began: Instant) -> Arrival {
+        match self {
+            Callers::Anybody { trusted_proxies } => {
+                Arrival { began, ..Arrival::now(Some(client::behind_proxies(peer, headers, trusted_proxies))) }
+            }
+            Callers::Azure => azure::arrival(headers, began),
+        }
+    }
+}
+
 impl<P: Publish> Host<P> {
     fn new(config: &ForwarderConfig, publisher: P) -> Host<P> {
         Host {
             forwarder: Forwarder::new(config, publisher),
-            trusted_proxies: config.trusted_proxies.clone(),
+            callers: match config.host {
+                crate::Host::Azure => Callers::Azure,
+                _ => Callers::Anybody { trusted_proxies: config.trusted_proxies.clone() },
+            },
             timeouts: phase::Timeouts { read: config.read_timeout, publish: config.publish_timeout },
             make_room: Notify::new(),
             stop: CancellationToken::new(),

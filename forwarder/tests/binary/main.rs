@@ -4,5 +4,6 @@
 mod commands;
 mod process;
 mod rabbitmq;
+mod rabbitmq_http;
 mod serving;
 mod startup;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// How many webhooks each fault sees.
 fn webhooks() -> usize {
-    if testbed::long() { 2_000 } else { 300 }
+    if testbed::long() { 2_000 } else { 1_000 }
 }
 
 const AT_ONCE: usize = 64;

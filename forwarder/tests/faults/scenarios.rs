@@ -57,8 +57,11 @@ async fn broker_killed() {
         let stage = Stage::set(&broker).await;
         broker.let_definitions_settle().await;
         stage
-            .row("broker killed and started again", async |_, _| {
+            .row("broker killed and started again", async |stage, _| {
+                // Whatever is in flight stays there until the broker is dead.
+                stage.proxy.stall();
                 broker.kill().await;
+                stage.proxy.heal();
                 broker.restart().await;
             })
             .await;

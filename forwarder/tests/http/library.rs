@@ -1,8 +1,10 @@
 //! The core in a host of somebody else's.
 
+use std::time::Duration;
+
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
 use webhook_forwarder::{Arrival, Env, Forwarder, ForwarderConfig};
 
@@ -25,11 +27,23 @@ async fn a_host_may_know_the_caller_or_not() {
     assert_eq!(status(post("/webhooks/demo")).await, StatusCode::OK);
     assert_eq!(status(post("/webhooks/near")).await, StatusCode::FORBIDDEN);
     let mut known = post("/webhooks/near");
-    let arrival = Arrival { client: Some("192.0.2.1".parse().unwrap()), began: Instant::now() };
-    known.extensions_mut().insert(arrival);
+    known.extensions_mut().insert(Arrival::now(Some("192.0.2.1".parse().unwrap())));
     assert_eq!(status(known).await, StatusCode::OK);
     let clients: Vec<_> = queue.events().into_iter().map(|event| event.http.client).collect();
     assert_eq!(clients, [None, Some("192.0.2.1".to_owned())]);
     forwarder.close().await;
     assert!(queue.is_closed());
+}
+
+#[tokio::test]
+async fn what_the_host_has_done_with_a_whole_request_is_part_of_the_timeout() {
+    let env = Env::from_pairs([("SOURCE_DEMO_OPEN", "yes"), ("PUBLISH_TIMEOUT", "10s"), ("READ_TIMEOUT", "1h")]);
+    let queue = Queue::new();
+    queue.stall();
+    let forwarder = Forwarder::new(&ForwarderConfig::with_env(env).unwrap(), queue);
+    let mut late = Request::post("/webhooks/demo").body(Full::from("x")).unwrap();
+    let began = Instant::now() - Duration::from_secs(10);
+    late.extensions_mut().insert(Arrival { began, whole: true, ..Arrival::now(None) });
+    let answer = timeout(Duration::from_secs(5), forwarder.oneshot(late)).await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
 }

@@ -250,3 +250,12 @@ async fn a_body_that_the_queue_cannot_carry_is_413() {
         {"detail":"the body is longer than 2 bytes","status":413,"title":"Payload Too Large","type":"about:blank"}
         "#);
 }
+
+#[tokio::test]
+async fn a_panic_is_503() {
+    let server = Server::open(&[]);
+    server.queue.fail_with(|| panic!("a defect"));
+    let answer = server.post("/webhooks/demo", "x").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert!(answer.body.contains("the forwarder failed"), "{}", answer.body);
+}

@@ -1,0 +1,198 @@
+//! The function that an SQS queue triggers: it moves what lies there to the first queue.
+
+use std::collections::{BTreeMap, HashSet};
+use std::future::{Future, ready};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lambda_runtime::{LambdaEvent, run_concurrent, service_fn};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use webhook_queue::{BoxError, ConfigError, Env, Publish, Publisher, QueueConfig, chain, decode_sqs};
+
+use super::secrets::{Later, Secrets};
+
+/// How many events are in flight at a time, whatever the batch size.
+const AT_ONCE: usize = 32;
+/// How long the queue has for one event.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is left of an invocation's time for the answer.
+const TO_ANSWER: Duration = Duration::from_millis(500);
+
+/// What SQS hands to the function.
+#[derive(Debug, Deserialize)]
+struct Batch {
+    #[serde(rename = "Records")]
+    records: Vec<Record>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    message_id: String,
+    body: String,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Attributes {
+    #[serde(rename = "MessageGroupId")]
+    group: Option<String>,
+    /// Only messages of a FIFO queue have one: others may have a group, and no order.
+    #[serde(rename = "SequenceNumber")]
+    sequence: Option<String>,
+}
+
+/// What is to come again. SQS deletes all the others.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    batch_item_failures: Vec<Failure>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    item_identifier: String,
+}
+
+/// Serves the invocations of an SQS event source until Lambda ends the process. Each event is published to the first
+/// queue and to no fallback; what was not confirmed there, or is no event, is reported as a failure and stays on SQS.
+/// The event source must have `ReportBatchItemFailures` among its function response types.
+///
+/// # Errors
+/// When the queue cannot be opened or the runtime API not be reached.
+///
+/// # Panics
+/// Outside of Lambda, where the variables that it sets are missing.
+pub async fn serve_drain(config: &QueueConfig) -> Result<(), BoxError> {
+    let publisher = open(config)?;
+    run_concurrent(service_fn(move |event| invoke(ready(Ok(publisher.clone())), event))).await
+}
+
+/// As [`serve_drain`], where the environment names secrets: they can be read as soon as there is a first batch.
+/// `configure` makes of the environment that has them what [`serve_drain`] wants. While that fails, every batch stays on
+/// SQS, and the next one tries again.
+///
+/// # Errors
+/// When the runtime API cannot be reached.
+///
+/// # Panics
+/// Outside of Lambda, where the variables that it sets are missing.
+pub async fn serve_drain_with<C>(secrets: Secrets, configure: C) -> Result<(), BoxError>
+where
+    C: Fn(Env) -> Result<QueueConfig, ConfigError> + Send + Sync + 'static,
+{
+    let later = Arc::new(Later::new(secrets, move |env| open(&configure(env)?)));
+    run_concurrent(service_fn(move |event| {
+        let later = later.clone();
+        invoke(async move { later.get().await }, event)
+    }))
+    .await
+}
+
+/// The first queue, and no fallback.
+fn open(config: &QueueConfig) -> Result<Publisher, BoxError> {
+    let Some(first) = config.rungs().next() else { return Err("there is no queue".into()) };
+    let publisher = Publisher::open(&first)?;
+    let name = first.url.redacted();
+    tracing::info!(queue = name, "moving messages of SQS to {name}");
+    Ok(publisher)
+}
+
+async fn invoke(
+    publisher: impl Future<Output = Result<Publisher, BoxError>>,
+    event: LambdaEvent<Batch>,
+) -> Result<Answer, BoxError> {
+    let publisher = publisher.await?;
+    // One that has passed before the invocation began is an emulator's, and means nothing.
+    let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(PUBLISH_TIMEOUT);
+    let deadline = Instant::now() + left.saturating_sub(TO_ANSWER);
+    Ok(drain(publisher, event.payload.records, deadline).await)
+}
+
+async fn drain<P>(publisher: P, records: Vec<Record>, deadline: Instant) -> Answer
+where
+    P: Publish + Clone + 'static,
+{
+    let ids: Vec<String> = records.iter().map(|record| record.message_id.clone()).collect();
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for sequence in sequences(records) {
+        let (publisher, room) = (publisher.clone(), Arc::clone(&room));
+        tasks.spawn(async move {
+            let Ok(_room) = room.acquire().await else { return Vec::new() };
+            in_order(&publisher, sequence, deadline).await
+        });
+    }
+    let mut moved = HashSet::new();
+    while let Some(done) = tasks.join_next().await {
+        // A task that panicked has moved nothing that we know of.
+        moved.extend(done.unwrap_or_default());
+    }
+    tracing::info!(events = moved.len(), failures = ids.len() - moved.len(), "batch moved");
+    let failures = ids.into_iter().filter(|id| !moved.contains(id));
+    Answer { batch_item_failures: failures.map(|item_identifier| Failure { item_identifier }).collect() }
+}
+
+/// What must stay in order: a FIFO queue's groups. Any other message is on its own.
+fn sequences(records: Vec<Record>) -> Vec<Vec<Record>> {
+    let mut sequences: Vec<Vec<Record>> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for record in records {
+        let group = record.attributes.sequence.as_ref().and(record.attributes.group.clone());
+        let next = sequences.len();
+        let place = group.map_or(next, |group| *places.entry(group).or_insert(next));
+        if place == next {
+            sequences.push(Vec::new());
+        }
+        sequences[place].push(record);
+    }
+    sequences
+}
+
+/// The messages that are confirmed elsewhere. After the first that is not, the rest of the sequence is left.
+async fn in_order<P: Publish>(publisher: &P, sequence: Vec<Record>, deadline: Instant) -> Vec<String> {
+    let mut moved = Vec::new();
+    for record in sequence {
+        let id = record.message_id;
+        let reason = match decode_sqs(&record.body) {
+            Ok(event) => match publisher.publish(&event, deadline.min(Instant::now() + PUBLISH_TIMEOUT)).await {
+                Ok(()) => {
+                    moved.push(id);
+                    continue;
+                }
+                Err(error) => chain(&error),
+            },
+            Err(undecodable) => undecodable.to_string(),
+        };
+        tracing::warn!(message.id = id, reason, "message not moved: {reason}");
+        break;
+    }
+    moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_fifo_queue_has_an_order() {
+        let record = |id: &str, group: Option<&str>, sequence: Option<&str>| Record {
+            message_id: id.to_owned(),
+            body: String::new(),
+            attributes: Attributes { group: group.map(str::to_owned), sequence: sequence.map(str::to_owned) },
+        };
+        let ids = |records| -> Vec<String> {
+            let sequence = |records: Vec<Record>| records.into_iter().map(|record| record.message_id).collect();
+            sequences(records).into_iter().map(sequence).collect()
+        };
+        let fifo = [("1", "a"), ("2", "b"), ("3", "a")].map(|(id, group)| record(id, Some(group), Some("1")));
+        assert_eq!(ids(fifo.into()), ["13", "2"]);
+        let standard = [("1", Some("a")), ("2", None), ("3", Some("a"))].map(|(id, group)| record(id, group, None));
+        assert_eq!(ids(standard.into()), ["1", "2", "3"]);
+    }
+}
