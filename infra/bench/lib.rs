@@ -77,6 +77,13 @@ pub fn per_second(count: usize, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
 }
 
+/// The one in the middle.
+pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
 /// Figures of several rounds under their names.
 #[derive(Debug, Default)]
 pub struct Figures(Vec<(String, Vec<f64>)>);
@@ -92,9 +99,7 @@ impl Figures {
 
     /// The median of all rounds.
     pub fn median(&self, name: &str) -> f64 {
-        let mut figures = self.0.iter().find(|(known, _)| known == name).map(|(_, figures)| figures.clone()).unwrap();
-        figures.sort_by(f64::total_cmp);
-        figures[figures.len() / 2]
+        median(self.0.iter().find(|(known, _)| known == name).map(|(_, figures)| figures.iter().copied()).unwrap())
     }
 
     /// Prints every median with its lowest and highest round.
