@@ -8,7 +8,6 @@
 //! RabbitMQ, or an SQLite file that both processes share.
 #![expect(clippy::print_stdout, reason = "what the handlers do is to be seen")]
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -21,7 +20,7 @@ use webhook_consumer::{BoxError, Consumer, Event, Handle, Query, Router};
 use webhook_forwarder::{Env, ForwarderConfig, Publisher, listen, serve, shutdown_signal};
 use webhook_queue_examples::SAMPLES;
 
-/// What every source here asks for. Yours each have a long random key of their own.
+/// What every source here asks for that no signature proves. Yours each have a long random key of their own.
 const KEY: &str = "quickstart";
 /// How long a sample may be on its way.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,7 +49,7 @@ async fn product_updated(event: Event, Query(Numbers { oldnumber, newnumber }): 
 
 fn line(event: &Event) -> String {
     let (name, hash) = (format!("{}/{}", event.source, event.event_type), short_sha256(&event.body));
-    let mut line = format!("  {name:<27} {:>5}  {hash}  {}", event.body.len(), event.id);
+    let mut line = format!("  {name:<41} {:>5}  {hash}  {}", event.body.len(), event.id);
     if !event.http.query.is_empty() {
         line += &format!("\n    ?{}", event.http.query);
     }
@@ -71,10 +70,9 @@ async fn main() -> Result<(), BoxError> {
     // What would be environment variables. A folder of its own: no event of an earlier run, or of another program.
     let folder = tempfile::Builder::new().prefix("webhook-queue-").tempdir()?;
     let file = folder.path().join("webhooks.db");
-    let sources: BTreeSet<&str> = SAMPLES.iter().map(|sample| sample.source).collect();
-    let keys = sources.iter().map(|source| (variable(source), KEY.to_owned()));
+    let sources = SAMPLES.iter().flat_map(|sample| sample.variables(KEY));
     let queue = [("QUEUE_URL".to_owned(), format!("sqlite:{}", file.display()))];
-    let config = ForwarderConfig::with_env(Env::from_pairs(keys.chain(queue)))?;
+    let config = ForwarderConfig::with_env(Env::from_pairs(sources.chain(queue)))?;
 
     // The forwarder: answers 200 when the queue has confirmed the event.
     let (publisher, queue) = (Publisher::open(&config.queue)?, config.queue.clone());
@@ -111,7 +109,7 @@ async fn main() -> Result<(), BoxError> {
 async fn send_samples(address: SocketAddr, handle: &Handle) -> Result<(), BoxError> {
     println!("One sample of each provider's webhook, sent over HTTP, answered 200 by the forwarder, and what the");
     println!("handlers got (a body that its provider does not document is only {{}} here):\n");
-    println!("  {:<27} {:>5}  {:<16}  id", "source/type", "bytes", "sha256");
+    println!("  {:<41} {:>5}  {:<16}  id", "source/type", "bytes", "sha256");
     for (sent, sample) in (1..).zip(SAMPLES) {
         sample.send(address, KEY).await?;
         let handled = timeout(PATIENCE, handle.wait_for(|health| health.counts.handled >= sent));
@@ -121,17 +119,14 @@ async fn send_samples(address: SocketAddr, handle: &Handle) -> Result<(), BoxErr
 }
 
 fn print_what_to_try(address: SocketAddr) {
-    println!("\nEach source checks a key. The providers' signatures are carried along, not verified, and a type that");
-    println!("only the request's headers or body tell is not read: there it is `webhook`.\n");
+    println!(
+        "\nEach source checks its provider's signature, or a key where the provider does not sign. Types are read from"
+    );
+    println!("headers or bodies where they are there, else from the URL; else a type is `webhook`.\n");
     println!("Try it in another terminal: an update of a product, and a body of all 256 byte values.\n");
     let url = format!("http://{address}/webhooks/e-conomic");
     println!("  curl -i -X POST '{url}/product-updated?key={KEY}&newnumber=34&oldnumber=33'\n");
     println!("  printf '%b' \"$(printf '\\\\0%03o' $(seq 0 255))\" | \\");
     println!("    curl -i --data-binary @- '{url}/all-bytes?key={KEY}'\n");
     println!("Serving until Ctrl-C.\n");
-}
-
-/// `SOURCE_E_CONOMIC_ACCESS_KEY` for `e-conomic`.
-fn variable(source: &str) -> String {
-    format!("SOURCE_{}_ACCESS_KEY", source.to_uppercase().replace('-', "_"))
 }

@@ -1,7 +1,8 @@
-//! One sample webhook of each provider: what its documentation shows, as an HTTP request.
+//! One sample webhook of each provider: what its documentation shows, as an HTTP request, signed as the provider signs.
 //!
-//! Signatures are there where the documentation has them; they are old, so only their shape is of use. Where a
-//! provider documents no body, the sample says so ([`Sample::stand_in`]).
+//! Where a provider documents no body, the sample says so ([`Sample::stand_in`]).
+
+mod sign;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +18,13 @@ pub struct Sample {
     /// What follows in the URL that is given to the provider: the event's type where the request does not name it,
     /// and the query.
     pub rest: &'static str,
-    /// The provider's own headers.
+    /// The type that the event has.
+    pub event_type: &'static str,
+    /// What the source needs beside a key, without the `SOURCE_<NAME>_` before each variable's name.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// How the provider signs the body now: headers.
+    pub sign: fn(body: &str) -> Vec<(&'static str, String)>,
+    /// The provider's other headers.
     pub headers: &'static [(&'static str, &'static str)],
     /// The body.
     pub body: &'static str,
@@ -29,7 +36,16 @@ const JSON: (&str, &str) = ("Content-Type", "application/json");
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 /// A sample without the exceptions that `..SAMPLE` leaves to be written.
-const SAMPLE: Sample = Sample { source: "", rest: "", headers: &[JSON], body: "{}", stand_in: false };
+const SAMPLE: Sample = Sample {
+    source: "",
+    rest: "",
+    event_type: "webhook",
+    settings: &[],
+    sign: sign::not_at_all,
+    headers: &[JSON],
+    body: "{}",
+    stand_in: false,
+};
 
 /// All samples, e-conomic first.
 pub const SAMPLES: &[Sample] = &[
@@ -37,6 +53,7 @@ pub const SAMPLES: &[Sample] = &[
     Sample {
         source: "e-conomic",
         rest: "/product-updated?newnumber=33&oldnumber=33",
+        event_type: "product-updated",
         headers: &[],
         body: "",
         ..SAMPLE
@@ -45,15 +62,18 @@ pub const SAMPLES: &[Sample] = &[
     Sample {
         source: "e-conomic",
         rest: "/daybook-booked",
+        event_type: "daybook-booked",
         headers: &[FORM],
         body: "book=1&from=2041&to=2043",
         ..SAMPLE
     },
     // e-conomic's newer webhooks.
-    Sample { source: "e-conomic", rest: "/INVOICE_BOOKED", stand_in: true, ..SAMPLE },
-    Sample { source: "ecovelo", rest: "/trip.terminated", stand_in: true, ..SAMPLE },
+    Sample { source: "e-conomic", rest: "/INVOICE_BOOKED", event_type: "INVOICE_BOOKED", stand_in: true, ..SAMPLE },
+    Sample { source: "ecovelo", rest: "/trip.terminated", event_type: "trip.terminated", stand_in: true, ..SAMPLE },
+    // Only the provider can sign for it, with its private key.
     Sample {
         source: "fatture-in-cloud",
+        settings: &[("SCHEME", "plain")],
         headers: &[
             JSON,
             ("ce-type", "it.fattureincloud.webhooks.issued_documents.invoices.create"),
@@ -68,37 +88,33 @@ pub const SAMPLES: &[Sample] = &[
     },
     Sample {
         source: "standard-webhooks",
-        headers: &[
-            JSON,
-            ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
-            ("webhook-timestamp", "1614265330"),
-            ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
-        ],
-        body: r#"{"test": 2432232314}"#,
+        settings: &[("SIGNING_SECRET", sign::WEBHOOK_SECRET)],
+        sign: sign::standard_webhooks,
+        event_type: "contact.created",
+        body: r#"{"type":"contact.created","timestamp":"2022-11-03T20:26:10.344522Z","data":{"id":"1f81eb52"}}"#,
         ..SAMPLE
     },
     Sample {
         source: "svix",
-        headers: &[
-            JSON,
-            ("svix-id", "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk"),
-            ("svix-timestamp", "1649367553"),
-            ("svix-signature", "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw="),
-        ],
+        settings: &[("SCHEME", "standard-webhooks"), ("SIGNING_SECRET", sign::WEBHOOK_SECRET)],
+        sign: sign::svix,
         body: r#"{"email":"test@example.com","username":"test_user"}"#,
         ..SAMPLE
     },
     Sample {
         source: "stripe",
-        headers: &[
-            ("Content-Type", "application/json; charset=utf-8"),
-            ("Stripe-Signature", "t=1533204620,v1=b211a6d90b230f214d40f639a5547af1198a989ecb45d03e3db0ab7bdcfe15d6"),
-        ],
-        body: "{\n  \"id\": \"evt_test_webhook\",\n  \"object\": \"event\"\n}",
+        event_type: "invoice.paid",
+        settings: &[("SIGNING_SECRET", sign::SECRET)],
+        sign: sign::stripe,
+        headers: &[("Content-Type", "application/json; charset=utf-8")],
+        body: r#"{"id":"evt_test_webhook","object":"event","type":"invoice.paid"}"#,
         ..SAMPLE
     },
     Sample {
         source: "github",
+        event_type: "issues",
+        settings: &[("SIGNING_SECRET", sign::SECRET)],
+        sign: sign::github,
         headers: &[
             JSON,
             ("User-Agent", "GitHub-Hookshot/044aadd"),
@@ -110,10 +126,12 @@ pub const SAMPLES: &[Sample] = &[
     },
     Sample {
         source: "shopify",
+        event_type: "orders/create",
+        settings: &[("SIGNING_SECRET", sign::SECRET)],
+        sign: sign::shopify,
         headers: &[
             JSON,
             ("X-Shopify-Topic", "orders/create"),
-            ("X-Shopify-Hmac-SHA256", "XWmrwMey6OsLMeiZKwP4FppHH3cmAiiJJAweH5Jo4bM="),
             ("X-Shopify-Shop-Domain", "example.myshopify.com"),
             ("X-Shopify-Webhook-Id", "b54557e4-bdd9-4b37-8a5f-bf7d70bcd043"),
         ],
@@ -122,11 +140,15 @@ pub const SAMPLES: &[Sample] = &[
     },
     Sample {
         source: "slack",
+        event_type: "name_of_event",
+        settings: &[("SIGNING_SECRET", sign::SECRET)],
+        sign: sign::slack,
         body: r#"{"token":"XXYYZZ","team_id":"T123ABC456","api_app_id":"AXXXXXXXXX","event":{"type":"name_of_event","event_ts":"1234567890.123456","user":"U123ABC456"},"type":"event_callback","event_id":"Ev08MFMKH6","event_time":1234567890}"#,
         ..SAMPLE
     },
     Sample {
         source: "cloudevents",
+        event_type: "com.example.someevent",
         headers: &[
             ("Content-Type", "application/json; charset=utf-8"),
             ("ce-specversion", "1.0"),
@@ -140,6 +162,7 @@ pub const SAMPLES: &[Sample] = &[
     },
     Sample {
         source: "event-grid",
+        event_type: "Microsoft.Storage.BlobCreated",
         headers: &[JSON, ("aeg-event-type", "Notification")],
         body: r#"[{"topic":"/subscriptions/{subscription-id}/resourceGroups/Storage/providers/Microsoft.Storage/storageAccounts/xstoretestaccount","subject":"/blobServices/default/containers/testcontainer/blobs/testfile.txt","eventType":"Microsoft.Storage.BlobCreated","eventTime":"2017-06-26T18:41:00.9584103Z","id":"831e1650-001e-001b-66ab-eeb76e069631","data":{"api":"PutBlockList"},"dataVersion":"","metadataVersion":"1"}]"#,
         ..SAMPLE
@@ -157,16 +180,22 @@ pub const SAMPLES: &[Sample] = &[
     },
     Sample {
         source: "meta",
+        event_type: "whatsapp_business_account",
+        settings: &[("SIGNING_SECRET", sign::SECRET), ("VERIFY_TOKEN", "meatyhamhock")],
+        sign: sign::meta,
         body: r#"{"object":"whatsapp_business_account","entry":[{"id":"WHATSAPP_BUSINESS_ACCOUNT_ID","changes":[{"value":{"messaging_product":"whatsapp","messages":[{"from":"PHONE_NUMBER","id":"wamid.ID","timestamp":"1749416383","type":"text","text":{"body":"MESSAGE_BODY"}}]},"field":"messages"}]}]}"#,
         ..SAMPLE
     },
     Sample {
         source: "graph",
+        settings: &[("VERIFY_TOKEN", "secretClientValue")],
         body: r#"{"value":[{"id":"lsgTZMr9KwAAA","subscriptionId":"{subscription_guid}","subscriptionExpirationDateTime":"2016-03-19T22:11:09.952Z","clientState":"secretClientValue","changeType":"created","resource":"users/{user_guid}/messages/{long_id_string}","tenantId":"84bd8158-6d4d-4958-8b9f-9d6445542f95"}]}"#,
         ..SAMPLE
     },
     Sample {
         source: "dropbox",
+        settings: &[("SIGNING_SECRET", sign::SECRET)],
+        sign: sign::dropbox,
         body: r#"{"list_folder":{"accounts":["dbid:AAH4f99T0taONIb-OurWxbNQ6ywGRopQngc"]}}"#,
         ..SAMPLE
     },
@@ -174,6 +203,7 @@ pub const SAMPLES: &[Sample] = &[
     Sample {
         source: "twilio",
         rest: "?foo=1&bar=2",
+        settings: &[("SIGNING_SECRET", "12345"), ("URL", "https://mycompany.com/myapp.php")],
         headers: &[FORM, ("X-Twilio-Signature", "RSOYDt4T1cUTdK1PDd93/VVr8B8=")],
         body: "CallSid=CA1234567890ABCDE&Caller=%2B14158675309&Digits=1234&From=%2B14158675309&To=%2B18005551212",
         ..SAMPLE
@@ -181,7 +211,19 @@ pub const SAMPLES: &[Sample] = &[
 ];
 
 impl Sample {
-    /// Sends it to a forwarder over HTTP, with the source's access key, and returns the id in its answer.
+    /// The variables of its source, with a key where the provider does not prove itself.
+    pub fn variables(&self, key: &str) -> Vec<(String, String)> {
+        let prefix = format!("SOURCE_{}", self.source.to_uppercase().replace('-', "_"));
+        let settings = self.settings.iter().map(|(name, value)| (format!("{prefix}_{name}"), (*value).to_owned()));
+        let key = self.is_keyed().then(|| (format!("{prefix}_ACCESS_KEY"), key.to_owned()));
+        settings.chain(key).collect()
+    }
+
+    fn is_keyed(&self) -> bool {
+        !self.settings.iter().any(|(name, _)| ["SIGNING_SECRET", "VERIFY_TOKEN"].contains(name))
+    }
+
+    /// Sends it to a forwarder over HTTP, with the source's key or signature, and returns the id in its answer.
     ///
     /// # Errors
     /// If the forwarder cannot be reached, or does not answer 200.
@@ -199,10 +241,15 @@ impl Sample {
 
     fn request(&self, key: &str) -> String {
         let Sample { source, rest, body, .. } = self;
-        let separator = if rest.contains('?') { '&' } else { '?' };
-        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let key = match (self.is_keyed(), rest.contains('?')) {
+            (true, true) => format!("&key={key}"),
+            (true, false) => format!("?key={key}"),
+            (false, _) => String::new(),
+        };
+        let headers = self.headers.iter().map(|(name, value)| (*name, (*value).to_owned())).chain((self.sign)(body));
+        let headers: String = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         format!(
-            "POST /webhooks/{source}{rest}{separator}key={key} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+            "POST /webhooks/{source}{rest}{key} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
              Content-Length: {}\r\n{headers}\r\n{body}",
             body.len()
         )

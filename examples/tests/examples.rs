@@ -21,9 +21,7 @@ fn the_quickstart_handles_every_sample_and_the_curl_lines_that_it_prints() {
     let mut quickstart = Program::start("quickstart", &[]);
     let shown = quickstart.lines_until("Serving until Ctrl-C.");
     for sample in SAMPLES {
-        let event_type = sample.rest.trim_start_matches('/').split('?').next().unwrap();
-        let event_type = if event_type.is_empty() { "webhook" } else { event_type };
-        let name = format!("  {}/{event_type} ", sample.source);
+        let name = format!("  {}/{} ", sample.source, sample.event_type);
         let line =
             shown.iter().find(|line| line.starts_with(&name)).unwrap_or_else(|| panic!("no {name} in {shown:#?}"));
         let bytes = line.split_whitespace().nth(1).unwrap();

@@ -22,6 +22,9 @@ pub(crate) enum Refusal {
     AddressNotAllowed,
     #[error("the access key is missing or wrong")]
     KeyMissingOrWrong,
+    /// The provider's own proof is missing or wrong.
+    #[error("{0}")]
+    NotProven(&'static str),
     #[error("{0}")]
     Unreadable(&'static str),
     #[error("the body is longer than {limit} bytes")]
@@ -51,7 +54,7 @@ impl Refusal {
             Refusal::TargetTooLong { .. } => StatusCode::URI_TOO_LONG,
             Refusal::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::AddressNotAllowed => StatusCode::FORBIDDEN,
-            Refusal::KeyMissingOrWrong => StatusCode::UNAUTHORIZED,
+            Refusal::KeyMissingOrWrong | Refusal::NotProven(_) => StatusCode::UNAUTHORIZED,
             Refusal::Unreadable(_) => StatusCode::BAD_REQUEST,
             Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::BodyLost
@@ -103,7 +106,7 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(Refusal::CONTENT_TYPE));
         match self {
             Refusal::Method { allowed } => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
-            Refusal::KeyMissingOrWrong => {
+            Refusal::KeyMissingOrWrong | Refusal::NotProven(_) => {
                 drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
             }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {

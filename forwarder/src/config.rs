@@ -71,8 +71,13 @@ impl ForwarderConfig {
     /// Tells where webhooks are received.
     pub(crate) fn log_sources(&self) {
         for source in self.sources.iter() {
-            let (name, protection) = (&source.name, source.protection());
-            tracing::info!(source.name = name, protection, "receiving at /webhooks/{name}: {protection}");
+            let (name, scheme, protection) = (&source.name, source.scheme(), source.protection());
+            tracing::info!(
+                source.name = name,
+                source.scheme = scheme,
+                protection,
+                "receiving at /webhooks/{name}: {protection}"
+            );
         }
     }
 
@@ -181,6 +186,7 @@ mod tests {
         assert!(read(&[("LISTEN", "0.0.0.0:1"), ("QUEUE_URL", "sqlite:x.db")]).is_ok());
     }
 
+    #[cfg(feature = "rabbitmq")]
     #[test]
     fn a_function_has_its_port_from_azure_and_needs_a_queue_elsewhere() {
         const QUEUE: (&str, &str) = ("QUEUE_URL", "amqps://u:p@host/v");

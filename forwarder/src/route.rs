@@ -4,7 +4,8 @@ use crate::sources::{Source, Sources};
 
 /// Azure puts this before every path.
 const HOST_PREFIX: &str = "/api";
-const WEBHOOKS: &str = "/webhooks/";
+/// Before the name of every source.
+pub(crate) const WEBHOOKS: &str = "/webhooks/";
 
 /// Who answers a request.
 #[derive(Debug)]

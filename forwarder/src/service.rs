@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::TRANSFER_ENCODING;
@@ -21,10 +21,10 @@ use crate::admission::Admission;
 use crate::answer::{self, Refusal};
 use crate::body;
 use crate::config::ForwarderConfig;
-use crate::event::Draft;
+use crate::event::event;
 use crate::panics;
 use crate::route::{Route, route};
-use crate::sources::{Source, Sources};
+use crate::sources::{Source, Sources, Taken};
 
 /// Also the most that a host need make a URI of.
 pub(crate) const MAX_TARGET_BYTES: usize = 8 * 1024;
@@ -143,7 +143,7 @@ impl<P: Publish> Inner<P> {
             Route::Ready => health(&request, || self.publisher.readiness()),
             Route::Unknown => refuse_before_routing(&Refusal::UnknownPath),
             Route::Webhook { source, event_type } => match self.take(source, event_type, &request, body).await {
-                Ok(id) => answer::accepted(&id),
+                Ok(answer) => answer,
                 Err(refusal) => {
                     refusal.log(&source.name);
                     refusal.response()
@@ -152,14 +152,15 @@ impl<P: Publish> Inner<P> {
         }
     }
 
-    /// Takes one webhook: proofs first, then room, then the body, then the queue. Says the event's id.
+    /// Takes one webhook: first the proofs that cost nothing, then room, the body, the proof that needs it, the queue.
+    /// Answers a handshake where its proof is complete.
     async fn take<B>(
         &self,
         source: &Source,
         type_in_path: Option<&str>,
         request: &Parts,
         body: B,
-    ) -> Result<String, Refusal>
+    ) -> Result<Response<Full<Bytes>>, Refusal>
     where
         B: Body<Data = Bytes>,
     {
@@ -167,10 +168,13 @@ impl<P: Publish> Inner<P> {
             return Err(Refusal::Method { allowed: source.methods() });
         }
         let arrival = request.extensions.get::<Arrival>().cloned().unwrap_or_else(|| Arrival::now(None));
+        let now = SystemTime::now();
 
-        let verified = source.verify(request, arrival.client)?;
-        let facts = source.read(type_in_path, request.uri.query().unwrap_or_default());
-        let draft = Draft::new(facts, verified, &arrival)?;
+        let by_caller = source.verify_caller(request, arrival.client)?;
+        if let Some(answer) = source.greet(request, now)? {
+            return Ok(answer);
+        }
+        let claim = source.claim(request, now)?;
 
         let bytes = self.max_body_bytes.min(self.publisher.max_body_bytes());
         let limits = body::Limits { bytes, deadline: arrival.began + self.read_timeout };
@@ -182,7 +186,11 @@ impl<P: Publish> Inner<P> {
         // From here on the provider waits for nobody but us.
         let received = if arrival.whole { arrival.began } else { Instant::now() };
         let deadline = received + self.publish_timeout;
-        let event = draft.into_event(source, request, body);
+        let (facts, verified) = match source.take(claim, by_caller, request, type_in_path, &body)? {
+            Taken::Handshake(answer) => return Ok(answer),
+            Taken::Event(facts, verified) => (facts, verified),
+        };
+        let event = event(source, facts, verified, &arrival, request, body)?;
         timeout_at(deadline + PUBLISH_SLACK, self.publisher.publish(&event, deadline))
             .await
             .unwrap_or(Err(PublishError::TimedOut))
@@ -191,7 +199,7 @@ impl<P: Publish> Inner<P> {
                 error => Refusal::NotPublished(error),
             })?;
         tracing::debug!(source.name = source.name, event.id = event.id, body.bytes = event.body.len(), "webhook taken");
-        Ok(event.id)
+        Ok(answer::accepted(&event.id))
     }
 }
 

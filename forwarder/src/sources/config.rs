@@ -4,26 +4,14 @@ use std::collections::BTreeMap;
 
 use webhook_queue::Env;
 
-use super::{AccessKeys, AddressCheck, AddressList, Scheme, Source, Sources};
+use super::scheme::{ProofKind, Scheme};
+use super::settings;
+use super::{AccessKeys, AddressCheck, AddressList, Source, Sources, schemes};
 
 const PREFIX: &str = "SOURCE_";
 const MAX_NAME_BYTES: usize = 64;
-/// What may stand behind `SOURCE_<NAME>_`, each before any that it ends with.
-const SETTINGS: [&str; 11] = [
-    "SCHEME",
-    "ACCESS_KEY",
-    "ALLOW_IPS_MODE",
-    "ALLOW_IPS",
-    "OPEN",
-    "PATH",
-    "SIGNING_SECRET",
-    "PUBLIC_KEY",
-    "VERIFY_TOKEN",
-    "TOPIC",
-    "URL",
-];
-/// The settings that need a scheme which verifies signatures or handshakes.
-const NOT_PLAIN: [&str; 5] = ["SIGNING_SECRET", "PUBLIC_KEY", "VERIFY_TOKEN", "TOPIC", "URL"];
+/// What may stand behind `SOURCE_<NAME>_` whatever the scheme, each before any that it ends with.
+const SETTINGS: [&str; 6] = ["SCHEME", "ACCESS_KEY", "ALLOW_IPS_MODE", "ALLOW_IPS", "OPEN", "PATH"];
 
 impl Sources {
     /// Reads every `SOURCE_*` variable. Problems are noted in `env`.
@@ -61,11 +49,15 @@ impl Sources {
     }
 }
 
+fn all_settings() -> impl Iterator<Item = &'static str> {
+    SETTINGS.into_iter().chain(settings::SETTINGS)
+}
+
 /// The name in `SOURCE_<NAME>_<SETTING>` or `SOURCE_<NAME>_<SETTING>_FILE`.
 fn split(variable: &str) -> Option<&str> {
     let rest = variable.strip_prefix(PREFIX)?;
     let rest = rest.strip_suffix("_FILE").unwrap_or(rest);
-    let name = SETTINGS.iter().find_map(|setting| rest.strip_suffix(setting)?.strip_suffix('_'))?;
+    let name = all_settings().find_map(|setting| rest.strip_suffix(setting)?.strip_suffix('_'))?;
     (!name.is_empty()).then_some(name)
 }
 
@@ -73,7 +65,7 @@ fn split(variable: &str) -> Option<&str> {
 fn ask_what_was_meant(env: &mut Env, variable: &str) {
     let ends = variable.match_indices('_').map(|(index, _)| index).skip(1);
     for name in ends.map(|end| &variable[..end]) {
-        for setting in SETTINGS {
+        for setting in all_settings() {
             env.text(&format!("{name}_{setting}"));
         }
     }
@@ -86,29 +78,30 @@ fn variable(source: &Source, setting: &str) -> String {
 fn read(env: &mut Env, upper: &str, first_variable: &str) -> Option<Source> {
     let setting = |name: &str| format!("{PREFIX}{upper}_{name}");
     // Whatever is wrong with this source, none of its names is unknown.
-    for name in SETTINGS {
+    for name in all_settings() {
         env.text(&setting(name));
     }
     let name = source_name(upper).map_err(|problem| env.problem(first_variable, problem)).ok()?;
-    let scheme = read_scheme(env, &setting)?;
+    let scheme = read_scheme(env, &setting, &name)?;
+    let own = settings::read(env, scheme, &setting);
     let keys = read_keys(env, &setting);
     let addresses = read_addresses(env, &setting);
     let path = read_path(env, &setting);
-    check_protection(env, &setting, &name);
-    Some(Source { name, scheme, addresses, keys, path })
+    check_protection(env, &setting, &name, scheme);
+    let settings::Own { proof, verify_token, readings } = own?;
+    Some(Source { name, scheme, proof, verify_token, readings, addresses, keys, path })
 }
 
-fn read_scheme(env: &mut Env, setting: &impl Fn(&str) -> String) -> Option<Scheme> {
-    if let Some(other) = env.text(&setting("SCHEME")).filter(|scheme| scheme.trim() != "plain") {
-        env.problem(&setting("SCHEME"), format!("'{}' is not supported; supported is: plain", other.trim()));
-        return None;
+fn read_scheme(env: &mut Env, setting: &impl Fn(&str) -> String, source: &str) -> Option<&'static Scheme> {
+    let Some(name) = env.text(&setting("SCHEME")) else {
+        return Some(schemes::named(source).unwrap_or(&schemes::PLAIN));
+    };
+    let scheme = schemes::named(name.trim());
+    if scheme.is_none() {
+        let supported = schemes::names();
+        env.problem(&setting("SCHEME"), format!("'{}' is not supported; supported are: {supported}", name.trim()));
     }
-    for name in NOT_PLAIN {
-        if env.is_set(&setting(name)) {
-            env.problem(&setting(name), "has no effect with the scheme plain, which verifies no signatures; remove it");
-        }
-    }
-    Some(Scheme::Plain)
+    scheme
 }
 
 fn read_keys(env: &mut Env, setting: &impl Fn(&str) -> String) -> AccessKeys {
@@ -145,9 +138,11 @@ fn read_path(env: &mut Env, setting: &impl Fn(&str) -> String) -> Option<String>
 }
 
 /// A source is protected, or open on purpose.
-fn check_protection(env: &mut Env, setting: &impl Fn(&str) -> String, name: &str) {
+fn check_protection(env: &mut Env, setting: &impl Fn(&str) -> String, name: &str, scheme: &Scheme) {
     let warns_only = env.text(&setting("ALLOW_IPS_MODE")).is_some_and(|mode| mode.trim() == "warn");
-    let protected = env.is_set(&setting("ACCESS_KEY")) || (env.is_set(&setting("ALLOW_IPS")) && !warns_only);
+    let protected = !matches!(scheme.proof, ProofKind::Nothing)
+        || env.is_set(&setting("ACCESS_KEY"))
+        || (env.is_set(&setting("ALLOW_IPS")) && !warns_only);
     match env.text(&setting("OPEN")).as_deref().map(str::trim) {
         None if protected => {}
         None => env.problem(
@@ -252,7 +247,7 @@ mod tests {
             ("SOURCE_A_OPEN", "true"),
             ("SOURCE_B_OPEN", "yes"),
             ("SOURCE_B_ACCESS_KEY", "s3cret"),
-            ("SOURCE_C_SCHEME", "stripe"),
+            ("SOURCE_C_SCHEME", "stripes"),
             ("SOURCE_C_SIGNING_SECRET", "s3cret"),
             ("SOURCE_D_ACESS_KEY", "s3cret"),
             ("SOURCE_E__F_OPEN", "yes"),
@@ -274,13 +269,13 @@ mod tests {
         assert_snapshot!(read(&mistakes).unwrap_err(), @r"
         SOURCE_A_OPEN: can only be yes: then everybody may send to this source
         SOURCE_B_OPEN: has no effect on a source that is protected; remove it, or the protection
-        SOURCE_C_SCHEME: 'stripe' is not supported; supported is: plain
+        SOURCE_C_SCHEME: 'stripes' is not supported; supported are: plain, e-conomic, ecovelo, fatture-in-cloud, standard-webhooks, stripe, github, hmac, shopify, slack, cloudevents, event-grid, graph, meta, dropbox, twilio
         SOURCE_E__F_OPEN: a source's name is written with A-Z, 0-9 and single underscores, like E_CONOMIC
         SOURCE_H_ALLOW_IPS_MODE: 'off' is neither enforce nor warn
         SOURCE_H_ALLOW_IPS_MODE: has no effect without SOURCE_H_ALLOW_IPS
         SOURCE_I_PATH: is a path that the forwarder itself answers; choose another
         SOURCE_J_PATH: must be a path like /api/WebhookForwarder, percent-encoded and without a query
-        SOURCE_M_SIGNING_SECRET: has no effect with the scheme plain, which verifies no signatures; remove it
+        SOURCE_M_SIGNING_SECRET: has no effect with the scheme plain, which verifies no signatures; set SOURCE_M_SCHEME to the provider's own, or remove it
         SOURCE_g_OPEN: a source's name is written with A-Z, 0-9 and single underscores, like E_CONOMIC
         SOURCE_D_ACESS_KEY: is not a known variable: was SOURCE_D_ACCESS_KEY meant?
         SOURCE_NONSENSE: is not a known variable

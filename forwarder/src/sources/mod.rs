@@ -1,24 +1,55 @@
 //! The sources: who may send webhooks, and how each request is verified and read.
 //!
 //! Closed by default: a source exists only if it is configured, and is configured only if it is protected.
-//! One file per kind of proof and one per scheme; a scheme answers which methods it takes and what it reads.
+//! The schemes are data: [`schemes`] has an entry for each, in the words of [`scheme`]. The other files are the engine that
+//! reads the entries, one per kind of proof and one each for handshakes and facts.
+
+mod config;
+mod described;
+mod settings;
+
+mod scheme;
+mod schemes;
 
 mod access_key;
 mod addresses;
-mod config;
-mod plain;
+mod proof;
+mod signature;
+mod signed_url;
+mod token;
 
+mod facts;
+mod handshake;
+mod json;
+mod request;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::net::IpAddr;
+use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::request::Parts;
+use http::{Method, Response};
+use http_body_util::Full;
+use secrecy::SecretString;
 use webhook_queue::Verified;
 
 use crate::answer::Refusal;
+use crate::query;
+use crate::route;
+
+use proof::Proof;
+use request::Request;
+use scheme::{Handshake, Reading, Scheme};
 
 pub use addresses::AddressList;
 
 pub(crate) use access_key::{AccessKeys, KEY_HEADERS, is_key_parameter};
-pub(crate) use plain::Facts;
+pub(crate) use facts::Facts;
+pub(crate) use proof::Claim;
 
 /// Every configured source.
 #[derive(Clone, Debug, Default)]
@@ -30,16 +61,14 @@ pub(crate) struct Sources {
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) name: String,
-    scheme: Scheme,
+    scheme: &'static Scheme,
+    proof: Proof,
+    verify_token: Option<SecretString>,
+    /// The scheme's own where the source's variables name none.
+    readings: Cow<'static, [Reading]>,
     addresses: Option<AddressCheck>,
     keys: AccessKeys,
     path: Option<String>,
-}
-
-/// How a source's requests are verified and read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
-    Plain,
 }
 
 /// `SOURCE_<NAME>_ALLOW_IPS` and its mode.
@@ -64,16 +93,23 @@ impl Sources {
     }
 }
 
+/// What a body has made of a claim.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// A handshake: this is the answer, and nothing is queued.
+    Handshake(Response<Full<Bytes>>),
+    /// An event, with the strongest proof of its origin.
+    Event(Facts, Verified),
+}
+
 impl Source {
     /// The methods to send in `Allow`.
     pub(crate) fn methods(&self) -> &'static str {
-        match self.scheme {
-            Scheme::Plain => plain::METHODS,
-        }
+        self.scheme.methods
     }
 
-    /// Checks every proof that needs no body, and says which was the strongest.
-    pub(crate) fn verify(&self, request: &Parts, client: Option<IpAddr>) -> Result<Verified, Refusal> {
+    /// Checks the proofs that every source can have, and says which was the strongest.
+    pub(crate) fn verify_caller(&self, request: &Parts, client: Option<IpAddr>) -> Result<Verified, Refusal> {
         let by_address = self.verify_address(client)?;
         if self.keys.is_empty() {
             return Ok(by_address);
@@ -82,6 +118,83 @@ impl Source {
             return Err(Refusal::KeyMissingOrWrong);
         }
         Ok(Verified::Key)
+    }
+
+    /// Answers a handshake that has no body.
+    pub(crate) fn greet(&self, parts: &Parts, now: SystemTime) -> Result<Option<Response<Full<Bytes>>>, Refusal> {
+        let request = Request::without_body(parts);
+        if let Some(answer) = self.greeting(&request, |handshake| !handshake.needs_body() && !handshake.proven)? {
+            return Ok(Some(answer));
+        }
+        let answer = self.greeting(&request, |handshake| !handshake.needs_body() && handshake.proven)?;
+        if answer.is_some() {
+            self.proof.claim(parts, now)?;
+        }
+        Ok(answer)
+    }
+
+    /// What the headers claim about the origin; an error where no body could make it good.
+    pub(crate) fn claim(&self, parts: &Parts, now: SystemTime) -> Result<Claim, Refusal> {
+        if parts.method != Method::POST {
+            self.check_event_by_get(parts)?;
+        }
+        let may_be_unproven =
+            self.scheme.handshakes.iter().any(|handshake| handshake.needs_body() && !handshake.proven);
+        match self.proof.claim(parts, now) {
+            Err(refusal) if may_be_unproven => Ok(Claim::Refused(refusal)),
+            claim => claim,
+        }
+    }
+
+    /// Settles the claim, now that the body is here, and reads what it is that the provider says.
+    pub(crate) fn take(
+        &self,
+        claim: Claim,
+        by_caller: Verified,
+        parts: &Parts,
+        type_in_path: Option<&str>,
+        body: &[u8],
+    ) -> Result<Taken, Refusal> {
+        let request = Request::with_body(parts, body, self.scheme.handshakes, &self.readings);
+        if matches!(claim, Claim::Refused(_))
+            && let Some(answer) = self.greeting(&request, |handshake| handshake.needs_body() && !handshake.proven)?
+        {
+            return Ok(Taken::Handshake(answer));
+        }
+        let by_provider = self.proof.verify(claim, &request, &self.readings, &self.behind(parts), body)?;
+        if let Some(answer) = self.greeting(&request, |handshake| handshake.needs_body() && handshake.proven)? {
+            return Ok(Taken::Handshake(answer));
+        }
+        Ok(Taken::Event(facts::read(&request, &self.readings, type_in_path), by_caller.max(by_provider)))
+    }
+
+    fn greeting(
+        &self,
+        request: &Request<'_>,
+        which: impl Fn(&Handshake) -> bool,
+    ) -> Result<Option<Response<Full<Bytes>>>, Refusal> {
+        let handshakes = self.scheme.handshakes.iter().filter(|handshake| which(handshake));
+        handshake::answer(handshakes, request, self.verify_token.as_ref())
+    }
+
+    /// A request without a body is an event where the scheme has such, and where its query says more than a key.
+    fn check_event_by_get(&self, parts: &Parts) -> Result<(), Refusal> {
+        if !self.scheme.takes_events_by_get() {
+            return Err(Refusal::Unreadable("this is no handshake that the scheme knows, and webhooks come by POST"));
+        }
+        let mut pairs = query::pairs(parts.uri.query().unwrap_or_default());
+        if !pairs.any(|(pair, name, _)| !pair.is_empty() && !is_key_parameter(&name)) {
+            return Err(Refusal::Unreadable("a webhook that comes by GET says what happened in its query"));
+        }
+        Ok(())
+    }
+
+    /// What stands behind the source's own address in that of the request.
+    fn behind(&self, parts: &Parts) -> String {
+        let path = route::without_host_prefix(parts.uri.path());
+        let own = path.strip_prefix(route::WEBHOOKS).and_then(|path| path.strip_prefix(self.name.as_str()));
+        let query = parts.uri.query().map(|query| format!("?{query}"));
+        format!("{}{}", own.unwrap_or_default(), query.unwrap_or_default())
     }
 
     fn verify_address(&self, client: Option<IpAddr>) -> Result<Verified, Refusal> {
@@ -104,16 +217,20 @@ impl Source {
         Ok(Verified::None)
     }
 
-    /// What the request says about its event besides the body.
-    pub(crate) fn read(&self, type_in_path: Option<&str>, query: &str) -> Facts {
-        match self.scheme {
-            Scheme::Plain => plain::read(type_in_path, query),
-        }
+    /// The name of its scheme.
+    pub(crate) fn scheme(&self) -> &'static str {
+        self.scheme.name
     }
 
     /// How it is protected, in words for the start-up log.
     pub(crate) fn protection(&self) -> String {
         let mut proofs = Vec::new();
+        match self.proof {
+            Proof::Nothing => {}
+            Proof::Signature(_) | Proof::SignedUrl { .. } => proofs.push("signature"),
+            Proof::Token(_) => proofs.push("signed token"),
+            Proof::ClientState(_) => proofs.push("token in the body"),
+        }
         if !self.keys.is_empty() {
             proofs.push("access key");
         }

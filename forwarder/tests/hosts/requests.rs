@@ -1,5 +1,7 @@
 //! The requests that every host gets, and what must become of them.
 
+use ring::hmac;
+
 use crate::KEY;
 use crate::client::{chunked, request};
 
@@ -68,7 +70,10 @@ pub(crate) fn cases() -> Vec<Case> {
         },
         Case::new("every byte", "/webhooks/shop").body("application/octet-stream", every_byte.clone()),
         Case::new("every byte as JSON", "/webhooks/shop").body("application/json", every_byte.clone()),
-        Case { chunked: true, ..Case::new("every byte in chunks", "/webhooks/shop").body("image/png", every_byte) },
+        Case {
+            chunked: true,
+            ..Case::new("every byte in chunks", "/webhooks/shop").body("image/png", every_byte.clone())
+        },
         Case::new("1 MiB", "/webhooks/shop").body("application/octet-stream", vec![0xfe; 1 << 20]),
         Case::new("1 MiB of text", "/webhooks/shop").body("text/plain", "æ\u{2028}\"\\\n".repeat(1 << 17)),
         Case::new("a form", "/webhooks/shop").body("application/x-www-form-urlencoded", "newnumber=33&name=%C3%A6+%26"),
@@ -93,6 +98,15 @@ pub(crate) fn cases() -> Vec<Case> {
         keyed("key as a token", "/webhooks/e-conomic").header("authorization", format!("Bearer {KEY}")),
         Case { source: "near", verified: "address", ..Case::new("address", "/webhooks/near") }
             .header("x-forwarded-for", "203.0.113.9"),
+        Case {
+            source: "github",
+            event_type: "push",
+            verified: "signature",
+            ..Case::new("signed bytes", "/webhooks/github")
+        }
+        .header("x-github-event", "push")
+        .header("x-hub-signature-256", signature(&every_byte))
+        .body("application/octet-stream", every_byte),
         Case::new("headers twice, in order", "/webhooks/shop")
             .header("x-twice", "one")
             .header("x-between", "a, b;q=\"c\"")
@@ -108,4 +122,11 @@ impl Case {
     fn with_type(self, event_type: &'static str) -> Case {
         Case { event_type, ..self }
     }
+}
+
+/// As GitHub signs a body.
+fn signature(body: &[u8]) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY.as_bytes()), body);
+    let digits: Vec<String> = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={}", digits.concat())
 }

@@ -65,6 +65,7 @@ pub(crate) fn variables(queue_url: &str) -> Vec<(&'static str, String)> {
         ("SOURCE_E_CONOMIC_PATH", "/api/WebhookForwarder"),
         ("SOURCE_NEAR_ALLOW_IPS", "127.0.0.1"),
         ("SOURCE_FAR_ALLOW_IPS", "203.0.113.9"),
+        ("SOURCE_GITHUB_SIGNING_SECRET", KEY),
         ("MAX_BODY_BYTES", "2000000"),
     ];
     variables.map(|(name, value)| (name, value.to_owned())).into()

@@ -3,8 +3,14 @@
 
 mod bodies;
 mod connections;
+mod e_conomic;
 mod events;
+mod fatture_in_cloud;
+mod handshakes;
 mod library;
+mod providers;
 mod refusals;
+mod secrets;
 mod stopping;
 mod support;
+mod token;

@@ -192,7 +192,6 @@ async fn a_request_that_cannot_be_read_is_400() {
     assert_snapshot!(server.post(&format!("/webhooks/demo/{}", "x".repeat(201)), "x").await.text(), @r#"
         HTTP/1.1 400 Bad Request
         content-type: application/problem+json
-        connection: close
         content-length: 128
 
         {"detail":"the type of the event is too long or has control characters","status":400,"title":"Bad Request","type":"about:blank"}
