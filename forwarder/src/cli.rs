@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lexopt::Arg::{Long, Short, Value};
+use lexopt::Arg::{Long, Short};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
@@ -10,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use webhook_forwarder::Host;
 use webhook_queue::Env;
 
+#[cfg(feature = "standalone")]
 pub(crate) const HELP: &str = "\
 Takes webhooks over HTTP and answers 200 when a durable queue has confirmed them.
 
@@ -23,11 +24,21 @@ Everything is configured by environment variables; the two that matter first:
   QUEUE_URL                   amqps://user:password@host/vhost, or sqlite:path
   SOURCE_<NAME>_ACCESS_KEY    receive at /webhooks/<name>?key=...";
 
+#[cfg(not(feature = "standalone"))]
+pub(crate) const HELP: &str = "\
+Takes webhooks over HTTP and answers 200 when a durable queue has confirmed them.
+
+This program runs on AWS Lambda. The commands setup, check and drain are part of one that is built with the cargo feature
+standalone.";
+
 /// What the program is asked to do.
 pub(crate) enum Command {
     Serve,
+    #[cfg(feature = "standalone")]
     Setup,
+    #[cfg(feature = "standalone")]
     Check,
+    #[cfg(feature = "standalone")]
     Drain,
     Help,
     Version,
@@ -37,11 +48,14 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
     let command = match parser.next()? {
         None => return Ok(Command::Serve),
-        Some(Long("help") | Short('h')) => return Ok(Command::Help),
-        Some(Long("version") | Short('V')) => return Ok(Command::Version),
-        Some(Value(word)) if word == "setup" => Command::Setup,
-        Some(Value(word)) if word == "check" => Command::Check,
-        Some(Value(word)) if word == "drain" => Command::Drain,
+        Some(Long("help") | Short('h')) => Command::Help,
+        Some(Long("version") | Short('V')) => Command::Version,
+        #[cfg(feature = "standalone")]
+        Some(lexopt::Arg::Value(word)) if word == "setup" => Command::Setup,
+        #[cfg(feature = "standalone")]
+        Some(lexopt::Arg::Value(word)) if word == "check" => Command::Check,
+        #[cfg(feature = "standalone")]
+        Some(lexopt::Arg::Value(word)) if word == "drain" => Command::Drain,
         Some(other) => return Err(other.unexpected()),
     };
     match parser.next()? {

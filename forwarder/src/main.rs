@@ -1,6 +1,8 @@
 //! The `webhook-forwarder` program.
 
 mod cli;
+#[cfg(feature = "standalone")]
+mod commands;
 #[cfg(feature = "lambda")]
 mod functions;
 
@@ -8,7 +10,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use webhook_forwarder::{ConfigError, Env, ForwarderConfig, Host, Publish, Publisher, QueueConfig, chain};
-use webhook_queue::{BoxError, Problem};
+use webhook_queue::BoxError;
 
 use crate::cli::{Command, LogFormat};
 
@@ -24,9 +26,12 @@ async fn main() -> ExitCode {
         Ok(Command::Help) => print(cli::HELP).map_err(Failure::Work),
         Ok(Command::Version) => print(concat!("webhook-forwarder ", env!("CARGO_PKG_VERSION"))).map_err(Failure::Work),
         Ok(Command::Serve) => run(Env::from_process()).await,
-        Ok(Command::Setup) => setup(Env::from_process()).await,
-        Ok(Command::Check) => check(Env::from_process()).await,
-        Ok(Command::Drain) => drain(Env::from_process()).await,
+        #[cfg(feature = "standalone")]
+        Ok(Command::Setup) => commands::setup(Env::from_process()).await,
+        #[cfg(feature = "standalone")]
+        Ok(Command::Check) => commands::check(Env::from_process()).await,
+        #[cfg(feature = "standalone")]
+        Ok(Command::Drain) => commands::drain(Env::from_process()).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,6 +45,7 @@ enum Failure {
     Config(ConfigError),
     Work(BoxError),
     /// Already printed.
+    #[cfg(feature = "standalone")]
     CheckFailed,
 }
 
@@ -50,6 +56,7 @@ impl Failure {
             Failure::Usage(error) => (UNUSABLE, vec![format!("{error}; see webhook-forwarder --help")]),
             Failure::Config(error) => (UNUSABLE, error.problems.iter().map(ToString::to_string).collect()),
             Failure::Work(error) => (FAILED, vec![chain(&*error)]),
+            #[cfg(feature = "standalone")]
             Failure::CheckFailed => return ExitCode::from(FAILED),
         };
         for line in lines {
@@ -117,30 +124,6 @@ async fn serve(mut env: Env) -> Result<(), Failure> {
     webhook_forwarder::serve(config, publisher, listener, webhook_forwarder::shutdown_signal()?).await?;
     tracing::info!("stopped");
     Ok(())
-}
-
-async fn setup(env: Env) -> Result<(), Failure> {
-    let queue = queue_only(env)?;
-    let done = webhook_queue::setup(&queue).await.map_err(Failure::Work)?;
-    print(&done.join("\n")).map_err(Failure::Work)
-}
-
-async fn check(env: Env) -> Result<(), Failure> {
-    let queue = queue_only(env)?;
-    let report = webhook_queue::check(&queue).await;
-    print(report.to_string().trim_end()).map_err(Failure::Work)?;
-    if report.passed() { Ok(()) } else { Err(Failure::CheckFailed) }
-}
-
-async fn drain(env: Env) -> Result<(), Failure> {
-    let queue = queue_only(env)?;
-    if queue.fallbacks.is_empty() {
-        let message = "is not set: there is nothing to drain".to_owned();
-        let problems = vec![Problem { variable: "QUEUE_FALLBACK_URLS".to_owned(), message }];
-        return Err(ConfigError { problems }.into());
-    }
-    let drained = webhook_queue::drain(&queue).await.map_err(|error| Failure::Work(error.into()))?;
-    print(&drained.lines.join("\n")).map_err(Failure::Work)
 }
 
 fn queue_only(mut env: Env) -> Result<QueueConfig, Failure> {
