@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use testbed::{LambdaApi, Proxy, Vhost};
+use testbed::{LambdaApi, Proxy, Vhost, eventually};
 
-use crate::LATEST_ANSWER;
 use crate::function::Function;
 use crate::stage::{message, messages, queue, variables};
+use crate::{LATEST_ANSWER, PATIENCE};
 
 async fn function() -> (Vhost, LambdaApi, Function) {
     let vhost = queue().await;
@@ -162,4 +162,25 @@ async fn a_wrong_configuration_ends_the_process_with_all_its_problems() {
         assert!(log.contains(problem), "{problem} is not in {log}");
     }
     assert!(!log.contains("s3cret") && !log.contains("PORT"), "{log}");
+}
+
+/// A small broker allows few connections: whose each of them is must be seen there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_environment_has_one_connection_with_its_name() {
+    const INSTANCE: &str = "2026/11/22/[1]0123456789abcdef";
+    let (vhost, api) = (queue().await, LambdaApi::start().await);
+    let instance = [("AWS_LAMBDA_LOG_STREAM_NAME", INSTANCE.to_owned())];
+    let _function = Function::start(api.variables().into_iter().chain(variables(&vhost.amqp_url())).chain(instance));
+    for _ in 0..5 {
+        assert_eq!(api.invoke(&event(json!({}))).await.unwrap()["statusCode"], 200);
+    }
+    // The broker's figures are a few seconds old.
+    let names = eventually("the connection is shown", PATIENCE, async || {
+        let (_, connections) = vhost.api("GET", &format!("vhosts/{}/connections", vhost.name()), None).await;
+        let names =
+            connections.as_array()?.iter().map(|connection| &connection["client_properties"]["connection_name"]);
+        let names: Vec<String> = names.filter_map(|name| Some(name.as_str()?.to_owned())).collect();
+        (!names.is_empty()).then_some(names)
+    });
+    assert_eq!(names.await, [format!("_ publish ({INSTANCE})")]);
 }
