@@ -9,10 +9,10 @@ mod functions;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use webhook_forwarder::{ConfigError, Env, ForwarderConfig, Host, Publish, Publisher, QueueConfig, chain};
+use webhook_forwarder::{ConfigError, Env, ForwarderConfig, Host, Publish, Publisher, chain};
 use webhook_queue::BoxError;
 
-use crate::cli::{Command, LogFormat};
+use crate::cli::Command;
 
 /// The command did its work and the news is bad.
 const FAILED: u8 = 1;
@@ -115,7 +115,7 @@ fn open(config: &ForwarderConfig) -> Result<Publisher, ConfigError> {
 
 #[cfg(feature = "standalone")]
 async fn serve(mut env: Env) -> Result<(), Failure> {
-    let format = LogFormat::from_env(&mut env);
+    let format = cli::LogFormat::from_env(&mut env);
     let config = ForwarderConfig::with_env(env)?;
     format.start();
     let publisher = open(&config)?;
@@ -126,8 +126,9 @@ async fn serve(mut env: Env) -> Result<(), Failure> {
     Ok(())
 }
 
-fn queue_only(mut env: Env) -> Result<QueueConfig, Failure> {
-    let format = LogFormat::from_env(&mut env);
+#[cfg(any(feature = "standalone", feature = "sqs"))]
+fn queue_only(mut env: Env) -> Result<webhook_forwarder::QueueConfig, Failure> {
+    let format = cli::LogFormat::from_env(&mut env);
     let queue = ForwarderConfig::queue_with_env(env)?;
     format.start();
     Ok(queue)
