@@ -99,25 +99,20 @@ impl Link {
             biased;
             trouble = trouble(&mut state) => Err(trouble),
             outcome = self.publish_on_a_channel(exchange, routing_key, message) => outcome,
-            () = self.falls_silent() => {
-                // Ending it also frees what is queued for it.
-                self.cut();
-                Err(LinkError::Broken("the connection is dead: nobody answers".into()))
-            }
             () = tokio::time::sleep_until(deadline) => Err(LinkError::Answer(PublishError::TimedOut)),
         }
     }
 
     /// Returns when nobody is there any more, although the socket does not know: after a silence the peer does not even
     /// answer a question. A queue that is slow is something else: its broker answers.
-    async fn falls_silent(&self) {
+    pub(super) async fn falls_silent(&self) -> LinkError {
         let began = Moment::now();
         loop {
             tokio::time::sleep(SILENCE).await;
             let _one_at_a_time = self.asking.lock().await;
             let silence = self.switch.silence().min(began.elapsed());
             if silence >= SILENCE && timeout(PATIENCE, self.ask()).await.is_err() {
-                return;
+                return LinkError::Broken("the connection is dead: nobody answers".into());
             }
         }
     }
@@ -193,6 +188,21 @@ impl Link {
 
     pub(super) fn state(&self) -> watch::Receiver<LinkState> {
         self.state.clone()
+    }
+
+    /// Returns when the connection is of no more use, and says why. Whoever cuts it need not wait until lapin has noticed.
+    pub(super) async fn ended(&self) -> String {
+        let mut state = self.state.clone();
+        let closed = async {
+            match state.wait_for(|state| matches!(state, LinkState::Closed(_))).await.as_deref() {
+                Ok(LinkState::Closed(reason)) => reason.clone(),
+                _ => "the connection is gone".to_owned(),
+            }
+        };
+        tokio::select! {
+            reason = closed => reason,
+            () = self.switch.turned_off() => "the connection was dead".to_owned(),
+        }
     }
 
     /// Ends the connection without asking the peer.

@@ -86,18 +86,23 @@ impl Pool {
         let mut broken_before = false;
         let outcome = loop {
             let link = self.link(deadline).await?;
-            match link.publish(exchange, routing_key, message, deadline).await {
+            let published = tokio::select! {
+                biased;
+                published = link.publish(exchange, routing_key, message, deadline) => published,
+                // A connection that has just been made gets all the time that is left: its broker may be slow.
+                silent = link.falls_silent(), if !broken_before => Err(silent),
+            };
+            let error = match published {
                 Ok(()) => break Ok(()),
                 Err(LinkError::Answer(error)) => break Err(error),
-                Err(LinkError::Broken(_)) if !broken_before => {
-                    broken_before = true;
-                    link.cut();
-                }
-                Err(LinkError::Broken(error)) => {
-                    link.cut();
-                    break Err(PublishError::Unreachable(error));
-                }
+                Err(LinkError::Broken(error)) => error,
+            };
+            // That also frees what is queued for it.
+            link.cut();
+            if broken_before {
+                break Err(PublishError::Unreachable(error));
             }
+            broken_before = true;
         };
         match outcome {
             Ok(()) => self.shared.unroutable.store(false, Ordering::Release),
@@ -195,7 +200,9 @@ async fn keep_connected(
                 failures = 0;
                 current.send_replace(Current::Up { link: Arc::clone(&link), problem: None });
                 let ended = tokio::select! {
-                    reason = watch_over(&link, probe.as_deref(), &current) => Some(reason),
+                    // A question may be waiting for an answer that never comes: the end is not for it to notice.
+                    reason = link.ended() => Some(reason),
+                    reason = keep_probing(&link, probe.as_deref(), &current) => Some(reason),
                     () = stop.cancelled() => None,
                 };
                 let Some(reason) = ended else {
@@ -226,20 +233,12 @@ async fn frozen() {
     }
 }
 
-/// Returns when the connection is of no more use, and says why.
-async fn watch_over(link: &Arc<Link>, probe: Option<&str>, current: &watch::Sender<Current>) -> String {
-    let mut state = link.state();
+/// Asks again and again whether what is published to is there. Returns when the broker does not answer, and says how.
+async fn keep_probing(link: &Arc<Link>, probe: Option<&str>, current: &watch::Sender<Current>) -> String {
+    let Some(exchange) = probe else { return std::future::pending().await };
+    let state = link.state();
     loop {
-        tokio::select! {
-            closed = state.wait_for(|state| matches!(state, LinkState::Closed(_))) => {
-                return match closed.as_deref() {
-                    Ok(LinkState::Closed(reason)) => reason.clone(),
-                    _ => "the connection is gone".to_owned(),
-                };
-            }
-            () = tokio::time::sleep(PROBE_INTERVAL) => {}
-        }
-        let Some(exchange) = probe else { continue };
+        tokio::time::sleep(PROBE_INTERVAL).await;
         if matches!(*state.borrow(), LinkState::Blocked(_)) {
             // The broker answers nothing at all on a connection that it has blocked.
             continue;

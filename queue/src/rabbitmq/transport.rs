@@ -189,7 +189,7 @@ pub(super) struct Switch(Arc<SwitchState>);
 #[derive(Debug, Default)]
 struct SwitchState {
     heard: Mutex<Option<Moment>>,
-    off: AtomicBool,
+    off: CancellationToken,
     leaving: AtomicBool,
     /// Cancelled when lapin has let go of the stream.
     gone: CancellationToken,
@@ -199,7 +199,7 @@ struct SwitchState {
 
 impl Switch {
     pub(super) fn off(&self) {
-        self.0.off.store(true, Ordering::Release);
+        self.0.off.cancel();
         self.0.reader.wake();
         self.0.writer.wake();
     }
@@ -213,7 +213,12 @@ impl Switch {
     }
 
     pub(super) fn is_off(&self) -> bool {
-        self.0.off.load(Ordering::Acquire)
+        self.0.off.is_cancelled()
+    }
+
+    /// Waits until somebody has ended the connection.
+    pub(super) async fn turned_off(&self) {
+        self.0.off.cancelled().await;
     }
 
     /// How long the peer has been silent.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Broker, Proxy, Vhost, versions};
+use testbed::{Broker, Proxy, Version, Vhost, versions};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use webhook_queue::{Event, Publish, PublishError, Publisher, Readiness, setup};
@@ -87,4 +87,19 @@ async fn a_connection_that_died_unnoticed_costs_no_event() {
             }
         }
     }
+}
+
+/// The publisher asks for itself every few seconds whether the broker is there. Such a question may be on its way, and will
+/// have no answer, when a publish finds out that the connection is dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_without_an_answer_keeps_nobody_from_a_new_connection() {
+    const PROBE_INTERVAL: Duration = Duration::from_secs(4);
+    let broker = Broker::shared(Version::V3).await;
+    let (vhost, proxy) = (broker.vhost().await, Proxy::start(broker.amqp_addr()).await);
+    setup(&config(&vhost.amqp_url())).await.unwrap();
+    let publisher = Publisher::open(&config(&vhost.amqp_url_via(proxy.addr()))).unwrap();
+    publisher.publish(&event(), soon()).await.unwrap();
+    proxy.forget();
+    tokio::time::sleep(PROBE_INTERVAL + Duration::from_millis(500)).await;
+    publisher.publish(&event(), Instant::now() + PUBLISH_TIMEOUT).await.unwrap();
 }
