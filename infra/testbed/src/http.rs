@@ -12,29 +12,25 @@ use tokio::net::TcpStream;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A body that can be sent.
+pub(crate) trait AnyBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static> AnyBody for B {}
+
 /// Sends a request and reads its whole answer.
-pub(crate) async fn exchange<B>(
+pub(crate) async fn exchange(
     addr: SocketAddr,
-    request: Request<B>,
+    request: Request<impl AnyBody>,
     limit: Duration,
-) -> Result<Response<Bytes>, BoxError>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
+) -> Result<Response<Bytes>, BoxError> {
     exchange_with(tokio::time::timeout(limit, TcpStream::connect(addr)).await??, request, limit).await
 }
 
 /// As [`exchange`], on this connection.
-pub(crate) async fn exchange_with<B>(
+pub(crate) async fn exchange_with(
     stream: TcpStream,
-    request: Request<B>,
+    request: Request<impl AnyBody>,
     limit: Duration,
-) -> Result<Response<Bytes>, BoxError>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
+) -> Result<Response<Bytes>, BoxError> {
     tokio::time::timeout(limit, async {
         stream.set_nodelay(true)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
