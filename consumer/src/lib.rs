@@ -20,6 +20,7 @@ mod handle;
 mod run;
 mod signals;
 
+pub mod providers;
 pub mod testing;
 
 pub use bytes::Bytes;

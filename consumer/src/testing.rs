@@ -8,18 +8,24 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use webhook_queue::{DeadLetter, Event, Settlement};
+use webhook_queue::{DeadLetter, Event, Settlement, format_time};
 
 use crate::call::Call;
 use crate::dispatch::{DEFAULT_HANDLER_TIMEOUT, DEFAULT_RETRY_MAX_AGE, Dispatcher, Unhandled};
 use crate::error::Error;
+use crate::providers;
 use crate::router::Router;
 
 /// How long an event is delivered again: one that is snoozed for ever would keep a test for ever.
 const LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// What a header of a CloudEvent cannot hold as it is, beside what is not ASCII.
+const CLOUD_EVENT_VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// A router in the hands of a test.
 pub struct Kit {
@@ -137,6 +143,15 @@ pub fn event(source_and_type: &str) -> EventBuilder {
     EventBuilder { event: Event::new(source, event_type, Bytes::new()) }
 }
 
+/// A notification of Fatture in Cloud for a test: what happened without `it.fattureincloud.webhooks.`, to which entities of
+/// which company. Its source is `fatture-in-cloud`.
+pub fn fatture_in_cloud(what: &str, company: u64, ids: &[u64]) -> EventBuilder {
+    event(&format!("fatture-in-cloud/{}{what}", providers::fatture_in_cloud::TYPE_PREFIX))
+        .tenant(&company.to_string())
+        .subject(&format!("company:{company}"))
+        .cloud_event("https://api-v2.fattureincloud.it", &json!({ "data": { "ids": ids } }))
+}
+
 /// An event in the making: see [`event`].
 #[derive(Clone, Debug)]
 pub struct EventBuilder {
@@ -162,6 +177,41 @@ impl EventBuilder {
         self.header("content-type", "application/json").body(body)
     }
 
+    /// A body of `name=value` pairs, encoded as a form, with its `Content-Type`.
+    ///
+    /// # Panics
+    /// If the value cannot be written as a form.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test wants to stop there")]
+    pub fn form(self, pairs: &impl Serialize) -> EventBuilder {
+        let body = serde_urlencoded::to_string(pairs).expect("a value that can be written as a form");
+        self.header("content-type", "application/x-www-form-urlencoded").body(body)
+    }
+
+    /// The headers and the body of a CloudEvent in binary mode, from this source of the producer's own, with this data as
+    /// JSON. Its id, type, time and subject are those set so far.
+    ///
+    /// # Panics
+    /// If the data cannot be written as JSON.
+    #[must_use]
+    pub fn cloud_event(mut self, source: &str, data: &impl Serialize) -> EventBuilder {
+        let event = &self.event;
+        let attributes = [
+            ("ce-specversion", Some("1.0".to_owned())),
+            ("ce-id", Some(event.id.clone())),
+            ("ce-source", Some(source.to_owned())),
+            ("ce-type", Some(event.event_type.clone())),
+            ("ce-time", Some(format_time(event.time))),
+            ("ce-subject", event.subject.clone()),
+        ];
+        for (name, value) in attributes {
+            if let Some(value) = value {
+                self = self.header(name, &utf8_percent_encode(&value, CLOUD_EVENT_VALUE).to_string());
+            }
+        }
+        self.json(data)
+    }
+
     /// The request's query, encoded, without the leading `?`.
     #[must_use]
     pub fn query(mut self, query: &str) -> EventBuilder {
@@ -180,6 +230,13 @@ impl EventBuilder {
     #[must_use]
     pub fn tenant(mut self, tenant: &str) -> EventBuilder {
         self.event.tenant = Some(tenant.to_owned());
+        self
+    }
+
+    /// What it happened to.
+    #[must_use]
+    pub fn subject(mut self, subject: &str) -> EventBuilder {
+        self.event.subject = Some(subject.to_owned());
         self
     }
 
