@@ -15,14 +15,15 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::interval;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::timeout::TimeoutLayer;
 use tracing_subscriber::EnvFilter;
-use webhook_consumer::{BoxError, Consumer, Event, Form, Handle, Health, Json, Outcome, Query, Router, State, chain};
+use webhook_consumer::providers::e_conomic::{Change, InvoiceBooked};
+use webhook_consumer::providers::fatture_in_cloud::Notification;
+use webhook_consumer::{BoxError, Consumer, Event, Handle, Health, Outcome, Router, State, chain};
 
 /// How long one handler may take, and how many may run at a time: what the service behind them can bear.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,49 +52,25 @@ impl App {
     }
 }
 
-/// `?oldnumber=33&newnumber=33`
-#[derive(Deserialize)]
-struct Renumbered {
-    oldnumber: String,
-    newnumber: String,
-}
-
 /// An error is a failed attempt: the event comes again, after a second at first, later after an hour.
-async fn product_updated(State(app): State<App>, Query(product): Query<Renumbered>) -> Result<(), BoxError> {
-    app.refresh(&format!("product {} (was {})", product.newnumber, product.oldnumber)).await
+async fn product_changed(State(app): State<App>, change: Change) -> Result<(), BoxError> {
+    match change {
+        Change::Created { number } | Change::Updated { number } => app.refresh(&format!("product {number}")).await,
+        Change::Renumbered { old, new } => app.refresh(&format!("product {new} (was {old})")).await,
+        Change::Deleted { number } => app.refresh(&format!("the list of products, without {number}")).await,
+    }
 }
 
-/// `{"data":{"ids":[3062300]}}`
-#[derive(Deserialize)]
-struct Notification {
-    data: Documents,
-}
-
-#[derive(Deserialize)]
-struct Documents {
-    ids: Vec<u64>,
-}
-
-/// A body that is not such JSON never gets here: it is a dead letter at once, as `undecodable`.
-async fn documents_changed(State(app): State<App>, Json(changed): Json<Notification>) -> Result<(), BoxError> {
-    for id in changed.data.ids {
-        app.refresh(&format!("document {id}")).await?;
+/// What is no such notification never gets here: it is a dead letter at once, as `undecodable`.
+async fn documents_changed(State(app): State<App>, changed: Notification) -> Result<(), BoxError> {
+    for id in changed.ids {
+        app.refresh(&format!("document {id} of {}", changed.company)).await?;
     }
     Ok(())
 }
 
-/// `number=1042`
-#[derive(Deserialize)]
-struct Invoice {
-    number: u64,
-}
-
 /// No attempt can succeed before somebody has told the app about the tenant: a dead letter, with the reason.
-async fn invoice_booked(
-    State(app): State<App>,
-    event: Event,
-    Form(invoice): Form<Invoice>,
-) -> Result<Outcome, BoxError> {
+async fn invoice_booked(State(app): State<App>, event: Event, invoice: InvoiceBooked) -> Result<Outcome, BoxError> {
     let tenant = event.tenant.as_deref().unwrap_or_default();
     let Some(account) = app.account(tenant) else {
         return Ok(Outcome::dead_letter(format!("no account for the tenant '{tenant}'")));
@@ -104,9 +81,9 @@ async fn invoice_booked(
 
 fn router(app: App) -> Router {
     Router::new()
-        .on("e-conomic/product-updated", product_updated)
+        .on("e-conomic/product-updated", product_changed)
         .on("e-conomic/invoice-booked", invoice_booked)
-        .on("fatture-in-cloud/*", documents_changed)
+        .on("fatture-in-cloud/it.fattureincloud.webhooks.issued_documents.*", documents_changed)
         // The last layer is the outermost: waiting for one's turn is not timed.
         .layer(TimeoutLayer::new(CALL_TIMEOUT))
         .layer(GlobalConcurrencyLimitLayer::new(CALLS_AT_A_TIME))

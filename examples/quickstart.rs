@@ -12,11 +12,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use webhook_consumer::{BoxError, Consumer, Event, Handle, Query, Router};
+use webhook_consumer::providers::e_conomic::Change;
+use webhook_consumer::{BoxError, Consumer, Event, Handle, Router};
 use webhook_forwarder::{Env, ForwarderConfig, Publisher, listen, serve, shutdown_signal};
 use webhook_queue_examples::SAMPLES;
 
@@ -30,19 +30,12 @@ async fn any(event: Event) {
     println!("{}", line(&event));
 }
 
-/// What e-conomic says about a product. No old number: it is new. No new number: it is gone.
-#[derive(Deserialize)]
-struct Numbers {
-    oldnumber: String,
-    newnumber: String,
-}
-
-async fn product_updated(event: Event, Query(Numbers { oldnumber, newnumber }): Query<Numbers>) {
-    let what = match (oldnumber.as_str(), newnumber.as_str()) {
-        ("", new) => format!("product {new} was created"),
-        (old, "") => format!("product {old} was deleted"),
-        (old, new) if old == new => format!("product {new} was changed"),
-        (old, new) => format!("product {old} is now {new}"),
+async fn product_updated(event: Event, change: Change) {
+    let what = match change {
+        Change::Created { number } => format!("product {number} was created"),
+        Change::Deleted { number } => format!("product {number} was deleted"),
+        Change::Updated { number } => format!("product {number} was changed"),
+        Change::Renumbered { old, new } => format!("product {old} is now {new}"),
     };
     println!("{}\n    {what}", line(&event));
 }
