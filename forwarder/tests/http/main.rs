@@ -9,6 +9,7 @@ mod fatture_in_cloud;
 mod handshakes;
 mod library;
 mod providers;
+mod readme;
 mod refusals;
 mod secrets;
 mod stopping;
