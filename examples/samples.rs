@@ -61,8 +61,8 @@ pub const SAMPLES: &[Sample] = &[
     // The same, set up with data to be posted.
     Sample {
         source: "e-conomic",
-        rest: "/daybook-booked",
-        event_type: "daybook-booked",
+        rest: "/day-book-booked",
+        event_type: "day-book-booked",
         headers: &[FORM],
         body: "book=1&from=2041&to=2043",
         ..SAMPLE

@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use webhook_queue::Event;
@@ -78,7 +79,7 @@ argument!(Notification<I>, I);
 fn ids<I: DeserializeOwned>(data: Value, is_welcome: bool) -> Result<Vec<I>, Unreadable> {
     let ids = data.pointer("/data/ids").or_else(|| data.get("ids"));
     match ids {
-        Some(ids) => serde_json::from_value(ids.clone())
+        Some(ids) => Vec::deserialize(ids)
             .map_err(|error| Unreadable::because("the ids are not what the handler expects", error)),
         None if is_welcome => Ok(Vec::new()),
         None => Err(Unreadable::new("there are no ids in the notification")),

@@ -13,7 +13,8 @@
 //! Capitals, `_` and `-` in a name make no difference, and of several names the first in the table counts. A [`Change`] can
 //! also be two values without names, `[OLDNUMBER]&[NEWNUMBER]`. A name may be in the URL, in the data, or in both if they
 //! agree. e-conomic does not say how it encodes what it fills in: values are read as those of a form are (`%C3%B8`, `+`),
-//! as UTF-8, else as Latin-1, without the white space around them.
+//! as UTF-8, else as Latin-1, without the white space around them. A value such as `[NEWNUMER]` is a merge field that the
+//! web hook does not have: it stands for nothing, and makes the event unreadable.
 //!
 //! Which web hook it is, nobody says but the URL: it names the type, `/webhooks/e-conomic/product-updated`, and the
 //! router's pattern is that type. Where one handler serves several, [`Entity`] tells them apart.
@@ -139,7 +140,6 @@ argument!(Change);
 
 /// An invoice was booked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub struct InvoiceBooked {
     /// The number of the booked invoice.
     pub number: String,
@@ -157,7 +157,6 @@ argument!(InvoiceBooked);
 
 /// A day book was booked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub struct DayBookBooked {
     /// The number of the day book.
     pub number: String,
@@ -184,7 +183,6 @@ argument!(DayBookBooked);
 
 /// The inventory of a product is different: how many are in stock, on order, available or ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub struct InventoryUpdated {
     /// The number of the product.
     pub number: String,
