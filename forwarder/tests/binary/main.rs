@@ -5,5 +5,6 @@ mod commands;
 mod process;
 mod rabbitmq;
 mod rabbitmq_http;
+mod senders;
 mod serving;
 mod startup;

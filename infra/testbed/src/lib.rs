@@ -34,6 +34,6 @@ pub use lambda::LambdaApi;
 pub use moto::{Moto, SqsQueue};
 pub use proxy::Proxy;
 pub use secrets::SecretsExtension;
-pub use tools::{Version, cargo_lambda, has_v4, moto_server, pika_python, versions};
+pub use tools::{Version, cargo_lambda, has_v4, moto_server, node_senders, pika_python, python_senders, versions};
 pub use vhost::Vhost;
 pub use wait::eventually;

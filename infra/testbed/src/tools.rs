@@ -46,9 +46,7 @@ pub fn pika_python() -> PathBuf {
 /// # Panics
 /// When there is none.
 pub fn moto_server() -> PathBuf {
-    let program = cache().join("venv/moto/bin/moto_server");
-    assert!(program.exists(), "there is no {}: run infra/check setup", program.display());
-    program
+    installed("venv/moto/bin/moto_server")
 }
 
 /// The program `cargo-lambda`, whose `watch` stands in for Lambda.
@@ -56,9 +54,24 @@ pub fn moto_server() -> PathBuf {
 /// # Panics
 /// When there is none.
 pub fn cargo_lambda() -> PathBuf {
-    let program = cache().join("venv/cargo-lambda/bin/cargo-lambda");
-    assert!(program.exists(), "there is no {}: run infra/check setup", program.display());
-    program
+    installed("venv/cargo-lambda/bin/cargo-lambda")
+}
+
+/// Node, and the folder in which it finds the providers' libraries.
+///
+/// # Panics
+/// When there is none.
+pub fn node_senders() -> (PathBuf, PathBuf) {
+    installed("senders/installed");
+    (installed("venv/node/bin/node"), cache().join("senders"))
+}
+
+/// A Python interpreter that can import the providers' libraries.
+///
+/// # Panics
+/// When there is none.
+pub fn python_senders() -> PathBuf {
+    installed("venv/senders/bin/python")
 }
 
 impl Version {
@@ -74,6 +87,13 @@ impl Version {
         let Some(name) = name else { panic!("{needed} is not in {}: run infra/check setup", folder.display()) };
         Installation { root, programs: Path::new("/").join(inside).join(name).join("sbin") }
     }
+}
+
+/// What `infra/check` has put there.
+fn installed(path: &str) -> PathBuf {
+    let program = cache().join(path);
+    assert!(program.exists(), "there is no {}: run infra/check setup", program.display());
+    program
 }
 
 /// The folder that `infra/check` keeps its tools in.
