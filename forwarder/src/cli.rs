@@ -3,7 +3,7 @@
 use std::io;
 
 use lexopt::Arg::{Long, Short};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -68,8 +68,10 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
 /// the queue, in its words.
 const DEFAULT_FILTER: &str = "info,lapin=off";
 
-/// The Lambda runtime would log whole requests at its trace level. Its span has the id of the request.
-const NO_BODIES: &str = "lambda_runtime=info";
+/// Whatever `RUST_LOG` says: at lower levels than these, these libraries log whole requests and messages. The Lambda
+/// runtime's span has the id of the request.
+const NO_BODIES: [(&str, LevelFilter); 2] =
+    [("lambda_runtime", LevelFilter::INFO), ("aws_smithy_runtime", LevelFilter::DEBUG)];
 
 /// `LOG_FORMAT`, with the filter from `RUST_LOG`.
 pub(crate) struct LogFormat {
@@ -87,9 +89,7 @@ impl LogFormat {
         });
         // Targets and levels are all that there is to filter by; EnvFilter would bring regular expressions along.
         let filter = |text: &str| {
-            format!("{text},{NO_BODIES}")
-                .parse::<Targets>()
-                .map_err(|_| format!("'{text}' is not a log filter, like info or warn,lapin=error"))
+            text.parse::<Targets>().map_err(|_| format!("'{text}' is not a log filter, like info or warn,lapin=error"))
         };
         let default = filter(DEFAULT_FILTER).unwrap_or_default();
         let filter = env.parsed("RUST_LOG", default, filter);
@@ -98,7 +98,8 @@ impl LogFormat {
 
     /// From here on everything is logged to stderr.
     pub(crate) fn start(self) {
-        let logs = tracing_subscriber::registry().with(self.filter);
+        let no_bodies = Targets::new().with_default(LevelFilter::TRACE).with_targets(NO_BODIES);
+        let logs = tracing_subscriber::registry().with(self.filter).with(no_bodies);
         let lines = fmt::layer().with_writer(io::stderr).with_target(false);
         if self.json {
             logs.with(lines.json().flatten_event(true)).init()

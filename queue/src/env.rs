@@ -83,7 +83,8 @@ impl Env {
                 Some(content.trim_end_matches(['\r', '\n']).to_owned()).filter(|content| !content.is_empty())
             }
             Err(error) => {
-                self.problem(&file_name, format!("the file {path} cannot be read: {error}"));
+                // Somebody may have put the secret itself there.
+                self.problem(&file_name, format!("names a file that cannot be read: {error}"));
                 None
             }
         }

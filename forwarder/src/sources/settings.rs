@@ -148,7 +148,7 @@ impl<F: Fn(&str) -> String> Settings<'_, F> {
 
     fn signed_url(&mut self, header: &'static str, digest: &'static str) -> Option<Proof> {
         let secrets = self.needed("SIGNING_SECRET");
-        let url = self.url()?.trim_end_matches('/').to_owned();
+        let url = self.url()?.trim_end_matches('/').into();
         let check = SignedUrlCheck::new(digest, url, secrets?.split_whitespace());
         Some(Proof::SignedUrl { header, check })
     }
@@ -159,7 +159,7 @@ impl<F: Fn(&str) -> String> Settings<'_, F> {
         if key.is_none() {
             self.problem("PUBLIC_KEY", "is not a P-256 public key in PEM (line breaks may be written as \\n)");
         }
-        Some(Proof::Token(TokenCheck::new(token.issuer, self.url()?, key?)))
+        Some(Proof::Token(TokenCheck::new(token.issuer, self.url()?.into(), key?)))
     }
 
     fn url(&mut self) -> Option<String> {

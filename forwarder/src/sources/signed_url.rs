@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use ring::{digest, hmac};
+use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::signature::hex;
@@ -20,13 +21,17 @@ const WRONG: Refusal = Refusal::NotProven(
 #[derive(Clone, Debug)]
 pub(super) struct SignedUrlCheck {
     digest: &'static str,
-    /// The source's public URL.
-    url: String,
+    /// The source's public URL. It may hold a password.
+    url: SecretString,
     keys: Vec<hmac::Key>,
 }
 
 impl SignedUrlCheck {
-    pub(super) fn new<'a>(digest: &'static str, url: String, secrets: impl Iterator<Item = &'a str>) -> SignedUrlCheck {
+    pub(super) fn new<'a>(
+        digest: &'static str,
+        url: SecretString,
+        secrets: impl Iterator<Item = &'a str>,
+    ) -> SignedUrlCheck {
         let keys = secrets.map(|secret| hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes()));
         SignedUrlCheck { digest, url, keys: keys.collect() }
     }
@@ -40,7 +45,7 @@ impl SignedUrlCheck {
             Some(_) => return Err(WRONG),
             None => fields(std::str::from_utf8(body).map_err(|_| WRONG)?),
         };
-        let url = format!("{}{behind}", self.url);
+        let url = format!("{}{behind}", self.url.expose_secret());
         let passed = spellings(&url).iter().any(|url| self.is_signed(shown, &format!("{url}{fields}")));
         if passed { Ok(()) } else { Err(WRONG) }
     }
@@ -95,7 +100,7 @@ mod tests {
 
     /// The provider's published examples.
     fn passes(shown: &str, behind: &str, body: &str) -> bool {
-        let url = "https://mycompany.com/myapp.php".to_owned();
+        let url = "https://mycompany.com/myapp.php".into();
         SignedUrlCheck::new("bodySHA256", url, ["old", "12345"].into_iter())
             .verify(shown.as_bytes(), behind, body.as_bytes())
             .is_ok()

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::HeaderMap;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::signature::only;
@@ -31,7 +32,8 @@ const P256_POINT_BYTES: usize = 65;
 #[derive(Clone, Debug)]
 pub(super) struct TokenCheck {
     issuer: &'static str,
-    audience: String,
+    /// The source's URL. It may hold a key.
+    audience: SecretString,
     /// The point of the public key.
     key: Vec<u8>,
 }
@@ -44,7 +46,7 @@ pub(crate) struct Claims {
 }
 
 impl TokenCheck {
-    pub(super) fn new(issuer: &'static str, audience: String, key: Vec<u8>) -> TokenCheck {
+    pub(super) fn new(issuer: &'static str, audience: SecretString, key: Vec<u8>) -> TokenCheck {
         TokenCheck { issuer, audience, key }
     }
 
@@ -68,7 +70,7 @@ impl TokenCheck {
         if claims.get("exp").and_then(Value::as_f64).ok_or(MISSING)? <= now {
             return Err(EXPIRED);
         }
-        if text("iss") != Some(self.issuer) || !is_audience(claims.get("aud"), &self.audience) {
+        if text("iss") != Some(self.issuer) || !is_audience(claims.get("aud"), self.audience.expose_secret()) {
             return Err(NOT_FOR_US);
         }
         Ok(Claims { id: text("jti").map(str::to_owned), subject: text("sub").map(str::to_owned) })

@@ -5,6 +5,7 @@ mod commands;
 mod process;
 mod rabbitmq;
 mod rabbitmq_http;
+mod secrets;
 mod senders;
 mod serving;
 mod startup;

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// No test waits longer for anything.
@@ -52,12 +52,13 @@ impl Forwarder {
             .envs([("LISTEN", "127.0.0.1:0"), ("QUEUE_URL", "sqlite:queue.db"), ("SOURCE_DEMO_OPEN", "yes")])
             .envs(variables.iter().copied())
             .current_dir(folder.path())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        pass_on(child.stdout.take().unwrap(), sender.clone());
+        pass_on(child.stderr.take().unwrap(), sender);
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut forwarder = Forwarder { child, lines, log: Vec::new(), address, folder };
         let line = forwarder.wait_for_line("listening on http://");
@@ -102,7 +103,7 @@ impl Forwarder {
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for the end. Returns the exit code and everything that was logged.
+    /// Waits for the end. Returns the exit code and everything that was printed.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
         self.log.extend(self.lines.iter());
@@ -116,6 +117,10 @@ impl Drop for Forwarder {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn pass_on(output: impl Read + Send + 'static, to: Sender<String>) {
+    std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
 }
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {

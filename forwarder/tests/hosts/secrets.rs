@@ -14,6 +14,7 @@ async fn the_first_webhook_waits_for_the_secrets() {
     let named = [
         ("QUEUE_URL_PARAMETER", "/hooks/queue-url".to_owned()),
         ("SOURCE_SHOP_ACCESS_KEY_SECRET_ID", "hooks/key".to_owned()),
+        ("RUST_LOG", "trace,lambda_runtime::layers=trace".to_owned()),
     ];
     let function = Function::start(api.variables().into_iter().chain(extension.variables()).chain(named));
 
@@ -25,12 +26,16 @@ async fn the_first_webhook_waits_for_the_secrets() {
     let line = function.line("not configured").await;
     assert!(line.contains("QUEUE_URL_PARAMETER: '/hooks/queue-url' cannot be read"), "{line}");
 
-    extension.put_parameter("/hooks/queue-url", &vhost.amqp_url());
+    let url = vhost.amqp_url();
+    extension.put_parameter("/hooks/queue-url", &url);
     extension.not_ready_for(3);
     let answer = exchange(api.addr(), &webhook).await;
     assert_eq!(answer.status, 200, "{}", function.log());
     assert_eq!(message(&vhost).await.body(), b"{}");
-    assert!(!function.log().contains(KEY));
+    let (login, _) = url.split_once('@').unwrap();
+    let (_, password) = login.rsplit_once(':').unwrap();
+    let log = function.log();
+    assert!(log.contains("TRACE") && ![KEY, password].iter().any(|secret| log.contains(secret)), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

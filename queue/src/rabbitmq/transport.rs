@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use tokio_util::sync::CancellationToken;
+use tracing::dispatcher::{DefaultGuard, Dispatch, set_default};
 
 use super::{CALL_TIMEOUT, CONNECT_TIMEOUT, short};
 use crate::BoxError;
@@ -100,6 +101,7 @@ impl Dialer {
             let wire = self.open(switch.clone()).await?;
             let slot = Mutex::new(Some(wire));
             let take = async move |_: AMQPUri, _: Runtime<Kit>| {
+                SILENT.with(|_| ());
                 let wire = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
                 wire.map(AsyncTcpStream::Plain).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected).into())
             };
@@ -240,6 +242,12 @@ impl Switch {
         waker.register(cx.waker());
         if self.is_off() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
+}
+
+thread_local! {
+    /// Silences the thread on which lapin reads and writes, one of its own for each connection. It would log every frame
+    /// there at the level trace, password and bodies with it, and at the level warn a message that comes back.
+    static SILENT: DefaultGuard = set_default(&Dispatch::none());
 }
 
 /// The stream that lapin reads and writes.
