@@ -49,7 +49,8 @@ impl QueueUrl {
                     Err(not_compiled_in("sqlite"))
                 }
             }
-            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '+') => {
+            // Only what is a scheme for sure: else it could be half of a password.
+            Some((scheme, rest)) if rest.starts_with("//") && scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
                 Err(format!("{understood}; '{scheme}:' is not supported"))
             }
             _ => Err(understood.to_owned()),

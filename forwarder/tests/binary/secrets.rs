@@ -196,6 +196,7 @@ fn a_wrong_value_is_not_repeated() {
     let endpoint = "https://host/api/exchanges/v/e/publish";
     let queues = [
         canary.clone(),
+        format!("{canary}:{canary}"),
         format!("user:{canary}@host"),
         format!("amqp:user:{canary}@host"),
         format!("amqps://us er:{canary}@[host/v"),
@@ -210,7 +211,7 @@ fn a_wrong_value_is_not_repeated() {
     let mut wrong = vec![
         ("QUEUE_MANAGEMENT_URL", vec![format!("user:{canary}@host")]),
         ("QUEUE_FALLBACK_URLS", queues.iter().map(|url| url.replace(' ', "")).collect()),
-        ("AmqpEndpoint", queues[6..].to_vec()),
+        ("AmqpEndpoint", queues[7..].to_vec()),
         ("AmqpAuthHeader", vec![canary.clone(), no_colon, format!("Basic {canary} {canary}")]),
         ("SOURCE_STANDARD_WEBHOOKS_SIGNING_SECRET", vec![format!("whsec_{canary}!"), format!("whpk_{canary}!")]),
         ("SOURCE_STANDARD_WEBHOOKS_PUBLIC_KEY", vec![canary.clone(), format!("whpk_{canary}")]),

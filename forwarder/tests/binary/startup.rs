@@ -35,7 +35,7 @@ fn everything_that_is_wrong_is_said_at_once() {
         webhook-forwarder: MAX_BODY_BYTES: '6 megs' is not a size: write bytes, or a number and a unit, like 6291456 or 64MiB
         webhook-forwarder: SOURCE_SHOP_OPEN: can only be yes: then everybody may send to this source
         webhook-forwarder: SOURCE_SHOP_ACESS_KEY: is not a known variable: was SOURCE_SHOP_ACCESS_KEY meant?
-        webhook-forwarder: QUEUE_URL: must be an amqp:// or amqps:// address, that of a management API or of an SQS queue, or sqlite:path; 'amqps:' is not supported
+        webhook-forwarder: QUEUE_URL: must be an amqp:// or amqps:// address, that of a management API or of an SQS queue, or sqlite:path
         webhook-forwarder: QUEUE_TLL: is not a known variable: was QUEUE_TTL meant?
         "#);
 }

@@ -1,0 +1,98 @@
+//! What it costs to verify a webhook: the instructions of one with a body of 1 KiB, from the service's door to its answer,
+//! for each scheme that signs. The queue takes everything at once. Needs valgrind, which counts them.
+//!
+//! This program runs itself in valgrind, with few webhooks and with many: the difference is theirs alone.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot run says why")]
+
+#[path = "verifying/providers.rs"]
+mod providers;
+
+use std::process::Command;
+
+use bench::BODY_BYTES;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tokio::time::Instant;
+use tower::ServiceExt;
+use webhook_forwarder::{Env, Event, Forwarder, ForwarderConfig, Publish, PublishError, Readiness};
+
+use providers::{Provider, providers};
+
+const FEW: u64 = 10;
+const MANY: u64 = 110;
+/// A modest computer: this many instructions in a microsecond.
+const PER_MICROSECOND: u64 = 3000;
+const AIM_MICROSECONDS: f64 = 15.0;
+const ROLE: &str = "VERIFYING";
+
+fn main() {
+    if let Ok(role) = std::env::var(ROLE) {
+        let (name, webhooks) = role.rsplit_once(' ').unwrap();
+        let provider = providers().into_iter().find(|provider| provider.name == name).unwrap();
+        return verify(&provider, webhooks.parse().unwrap());
+    }
+    println!("{:<34}{:>14}{:>14}{:>18}", "", "instructions", "of the proof", "microseconds' worth");
+    let mut without_proof = None;
+    for Provider { name, aims, .. } in providers() {
+        let each = (instructions(name, MANY) - instructions(name, FEW)) / (MANY - FEW);
+        let proof = each.saturating_sub(*without_proof.get_or_insert(each));
+        let worth = proof as f64 / PER_MICROSECOND as f64;
+        let verdict = match aims {
+            true if worth > AIM_MICROSECONDS => "   (too many)",
+            true => "",
+            false => "   (no aim)",
+        };
+        println!("{name:<34}{each:>14}{proof:>14}{worth:>18.1}{verdict}");
+    }
+    println!("at {PER_MICROSECOND} instructions a microsecond; aim of what signs by HMAC: at most {AIM_MICROSECONDS}");
+}
+
+/// As callgrind counts them.
+fn instructions(name: &str, webhooks: u64) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().unwrap())
+        .env(ROLE, format!("{name} {webhooks}"))
+        .output()
+        .unwrap_or_else(|error| panic!("valgrind (Debian's package of that name): {error}"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let (_, count) = told.split_once("Collected : ").unwrap();
+    count.lines().next().unwrap().trim().parse().unwrap()
+}
+
+fn verify(provider: &Provider, webhooks: u64) {
+    let config = ForwarderConfig::with_env(Env::from_pairs(provider.variables.iter().cloned())).unwrap();
+    let forwarder = Forwarder::new(&config, Taken);
+    let mut request = Request::post(&provider.target);
+    for (name, value) in &provider.headers {
+        request = request.header(*name, value);
+    }
+    let request = request.body(Full::<Bytes>::from(provider.body.clone())).unwrap();
+    assert_eq!(provider.body.len(), BODY_BYTES);
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        for _ in 0..webhooks {
+            assert_eq!(forwarder.clone().oneshot(request.clone()).await.unwrap().status(), 200, "{}", provider.name);
+        }
+    });
+}
+
+/// A queue that takes everything and keeps nothing.
+struct Taken;
+
+impl Publish for Taken {
+    async fn publish(&self, _: &Event, _: Instant) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::Ready
+    }
+
+    fn max_body_bytes(&self) -> usize {
+        usize::MAX
+    }
+
+    async fn close(&self) {}
+}
