@@ -29,6 +29,9 @@ pub use webhook_queue::{
 
 pub use config::ForwarderConfig;
 pub use host::Host;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use lambda::fuzzing;
 #[cfg(feature = "lambda")]
 pub use lambda::{Secrets, serve_lambda, serve_lambda_with};
 #[cfg(all(feature = "lambda", feature = "sqs"))]

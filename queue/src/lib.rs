@@ -26,6 +26,10 @@ mod subscribe;
 mod admin;
 mod drain;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 #[cfg(feature = "http_client")]
 mod http_client;
 

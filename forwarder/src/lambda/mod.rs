@@ -7,6 +7,8 @@
 #[cfg(feature = "sqs")]
 mod drain;
 mod event;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod pairs;
 mod response;
 mod secrets;

@@ -4,6 +4,8 @@
 //! one for each direction: the broker stops reading from a connection that publishes during an alarm, and acks must not
 //! wait behind that.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod wire;

@@ -2,6 +2,9 @@
 //!
 //! The broker publishes each message mandatory, on a confirming channel, and answers when it was confirmed or returned.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
+
 mod answer;
 mod publish;
 mod watch;

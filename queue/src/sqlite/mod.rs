@@ -13,6 +13,8 @@ mod file;
 mod schema;
 mod store;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod wire;
 
 mod publish;

@@ -3,6 +3,8 @@
 //! An event is one message, a CloudEvent in structured mode (`wire`). The SDK signs, retries and reads the answers
 //! (`client`); its requests travel over the HTTP client that the rest of this crate uses (`transport`).
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod wire;

@@ -1,0 +1,7 @@
+//! The fuzzer: `infra/fuzz/run`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    fuzz::run(input);
+});
