@@ -12,7 +12,7 @@ use crate::service::Arrival;
 use crate::sources::{Facts, KEY_HEADERS, Source, is_key_parameter};
 
 /// The type of an event whose request names none.
-const DEFAULT_TYPE: &str = "webhook";
+pub(crate) const DEFAULT_TYPE: &str = "webhook";
 const MAX_TYPE_BYTES: usize = 200;
 /// Of `traceparent` and `tracestate` each; the standard asks for 512.
 const MAX_TRACE_BYTES: usize = 4096;
@@ -27,7 +27,7 @@ pub(crate) fn event(
     body: Bytes,
 ) -> Result<Event, Refusal> {
     let event_type = facts.event_type.unwrap_or_else(|| DEFAULT_TYPE.to_owned());
-    if event_type.len() > MAX_TYPE_BYTES || event_type.chars().any(char::is_control) {
+    if !is_type(&event_type) {
         return Err(Refusal::Unreadable("the type of the event is too long or has control characters"));
     }
     if facts.tenant.as_deref().is_some_and(|tenant| tenant.chars().any(char::is_control)) {
@@ -54,6 +54,11 @@ pub(crate) fn event(
         headers: stored_headers(&request.headers),
     };
     Ok(event)
+}
+
+/// Whether an event can have this type.
+pub(crate) fn is_type(text: &str) -> bool {
+    text.len() <= MAX_TYPE_BYTES && !text.chars().any(char::is_control)
 }
 
 /// All values of a header, joined as HTTP allows. One that is too long is left out, as the standard lets everybody do: a

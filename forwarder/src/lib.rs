@@ -14,6 +14,7 @@ mod answer;
 mod body;
 mod client;
 mod event;
+mod guard;
 mod panics;
 mod query;
 mod route;

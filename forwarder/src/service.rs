@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::TRANSFER_ENCODING;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::time::{Instant, timeout_at};
@@ -21,10 +21,12 @@ use crate::admission::Admission;
 use crate::answer::{self, Refusal};
 use crate::body;
 use crate::config::ForwarderConfig;
-use crate::event::event;
+use crate::event::{DEFAULT_TYPE, event, is_type};
+use crate::guard::{Guard, Untaken};
+use crate::host::Host;
 use crate::panics;
 use crate::route::{Route, route};
-use crate::sources::{Source, Sources, Taken};
+use crate::sources::{Source, Sources, Taken, type_in_url};
 
 /// Also the most that a host need make a URI of.
 pub(crate) const MAX_TARGET_BYTES: usize = 8 * 1024;
@@ -79,7 +81,21 @@ struct Inner<P> {
     max_body_bytes: usize,
     publish_timeout: Duration,
     read_timeout: Duration,
+    /// Only where the process stays.
+    guard: Option<Guard>,
     publisher: P,
+}
+
+/// Why a webhook was not taken, and its type where that had been read.
+struct NotTaken {
+    refusal: Refusal,
+    event_type: Option<String>,
+}
+
+impl From<Refusal> for NotTaken {
+    fn from(refusal: Refusal) -> NotTaken {
+        NotTaken { refusal, event_type: None }
+    }
 }
 
 impl<P> Clone for Forwarder<P> {
@@ -98,6 +114,7 @@ impl<P: Publish> Forwarder<P> {
                 max_body_bytes: config.max_body_bytes,
                 publish_timeout: config.publish_timeout,
                 read_timeout: config.read_timeout,
+                guard: (config.host == Host::Standalone).then(Guard::new),
                 publisher,
             }),
         }
@@ -144,8 +161,10 @@ impl<P: Publish> Inner<P> {
             Route::Unknown => refuse_before_routing(&Refusal::UnknownPath),
             Route::Webhook { source, event_type } => match self.take(source, event_type, &request, body).await {
                 Ok(answer) => answer,
-                Err(refusal) => {
+                Err(NotTaken { refusal, event_type: read }) => {
                     refusal.log(&source.name);
+                    let query = request.uri.query().unwrap_or_default();
+                    self.count(source, &refusal, read.or_else(|| type_in_url(query, event_type)));
                     refusal.response()
                 }
             },
@@ -160,12 +179,12 @@ impl<P: Publish> Inner<P> {
         type_in_path: Option<&str>,
         request: &Parts,
         body: B,
-    ) -> Result<Response<Full<Bytes>>, Refusal>
+    ) -> Result<Response<Full<Bytes>>, NotTaken>
     where
         B: Body<Data = Bytes>,
     {
         if !source.methods().split(", ").any(|method| method == request.method.as_str()) {
-            return Err(Refusal::Method { allowed: source.methods() });
+            return Err(Refusal::Method { allowed: source.methods() }.into());
         }
         let arrival = request.extensions.get::<Arrival>().cloned().unwrap_or_else(|| Arrival::now(None));
         let now = SystemTime::now();
@@ -180,7 +199,7 @@ impl<P: Publish> Inner<P> {
         let limits = body::Limits { bytes, deadline: arrival.began + self.read_timeout };
         let body = body::read(body, limits, &self.admission).await?;
         if body.is_empty() && arrival.loses_bodies && request.method != Method::GET {
-            return Err(Refusal::BodyLost);
+            return Err(Refusal::BodyLost.into());
         }
 
         // From here on the provider waits for nobody but us.
@@ -194,12 +213,25 @@ impl<P: Publish> Inner<P> {
         timeout_at(deadline + PUBLISH_SLACK, self.publisher.publish(&event, deadline))
             .await
             .unwrap_or(Err(PublishError::TimedOut))
-            .map_err(|error| match error {
-                PublishError::TooLarge { limit } => Refusal::BodyTooLarge { limit },
-                error => Refusal::NotPublished(error),
+            .map_err(|error| NotTaken {
+                refusal: match error {
+                    PublishError::TooLarge { limit } => Refusal::BodyTooLarge { limit },
+                    error => Refusal::NotPublished(error),
+                },
+                event_type: Some(event.event_type.clone()),
             })?;
+        if let Some(guard) = &self.guard {
+            guard.taken(source, &event.event_type);
+        }
         tracing::debug!(source.name = source.name, event.id = event.id, body.bytes = event.body.len(), "webhook taken");
         Ok(answer::accepted(&event.id))
+    }
+
+    fn count(&self, source: &Source, refusal: &Refusal, event_type: Option<String>) {
+        let Some(guard) = &self.guard else { return };
+        let event_type = event_type.filter(|text| is_type(text)).unwrap_or_else(|| DEFAULT_TYPE.to_owned());
+        let is_ours = refusal.status() == StatusCode::SERVICE_UNAVAILABLE;
+        guard.count(source, if is_ours { Untaken::Failed(event_type) } else { Untaken::Refused });
     }
 }
 

@@ -38,13 +38,16 @@ pub(super) fn read(request: &Request<'_>, readings: &[Reading], type_in_path: Op
     let tenant = name(&reading.tenant).and_then(|text| Some(text.strip_prefix(reading.before_tenant)?.to_owned()));
     Facts {
         id: id(request, reading),
-        event_type: name(&reading.event_type)
-            .or_else(|| type_in_path.map(query::decoded))
-            .or_else(|| query::first(query, "type")),
+        event_type: name(&reading.event_type).or_else(|| type_in_url(query, type_in_path)),
         subject: name(&reading.subject),
         tenant: tenant.filter(|tenant| !tenant.is_empty()).or_else(|| query::first(query, "tenant")),
         time: request.at(&reading.time).and_then(|text| parse_time(&text)),
     }
+}
+
+/// For providers that do not name the type themselves.
+pub(crate) fn type_in_url(query: &str, type_in_path: Option<&str>) -> Option<String> {
+    type_in_path.map(query::decoded).or_else(|| query::first(query, "type"))
 }
 
 /// An id that is unique only within a scope has the scope before it: a URI cannot hold the line between them.

@@ -48,8 +48,9 @@ use scheme::{Handshake, Reading, Scheme};
 pub use addresses::AddressList;
 
 pub(crate) use access_key::{AccessKeys, KEY_HEADERS, is_key_parameter};
-pub(crate) use facts::Facts;
+pub(crate) use facts::{Facts, type_in_url};
 pub(crate) use proof::Claim;
+pub(crate) use scheme::SwitchOff;
 
 /// Every configured source.
 #[derive(Clone, Debug, Default)]
@@ -106,6 +107,11 @@ impl Source {
     /// The methods to send in `Allow`.
     pub(crate) fn methods(&self) -> &'static str {
         self.scheme.methods
+    }
+
+    /// When its provider stops sending.
+    pub(crate) fn switches_off(&self) -> Option<SwitchOff> {
+        self.scheme.switches_off
     }
 
     /// Checks the proofs that every source can have, and says which was the strongest.

@@ -17,6 +17,17 @@ pub(super) struct Scheme {
     pub(super) handshakes: &'static [Handshake],
     /// The first whose mark is in the request is the one that counts, and none is mixed with another.
     pub(super) readings: &'static [Reading],
+    /// As far as it is known.
+    pub(super) switches_off: Option<SwitchOff>,
+}
+
+/// When a provider stops sending, until somebody asks it to go on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SwitchOff {
+    /// After so many failed requests within a day; each attempt is one.
+    pub(crate) failures: u32,
+    /// Only if no request has succeeded in between.
+    pub(crate) in_a_row: bool,
 }
 
 /// What the provider itself proves, beside the access keys and addresses that every source can have.

@@ -1,42 +1,16 @@
 //! What is secret is in no log and in no answer.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
+use crate::log::Log;
 use crate::providers::slack_headers;
 use crate::support::{Server, post};
 use crate::token::Issuer;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Log;
-
-    fn make_writer(&self) -> Log {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn secrets_are_in_no_log_and_in_no_answer() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _logging = log.of_this_thread();
 
     let issuer = Issuer::new();
     let server = Server::start(&[
@@ -80,7 +54,7 @@ async fn secrets_are_in_no_log_and_in_no_answer() {
     let question = "/webhooks/meta?hub.mode=subscribe&hub.challenge=1&hub.verify_token=s3cret2";
     answers.push(server.exchange(format!("GET {question} HTTP/1.1\r\nhost: test\r\n\r\n")).await.text());
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert_eq!(log.matches("webhook refused").count(), 9, "{log}");
     assert_eq!(server.queue.started(), 4);
     for text in answers.iter().chain([&log]) {

@@ -39,6 +39,7 @@ pub(super) static FATTURE_IN_CLOUD: Scheme = Scheme {
             ..STRUCTURED
         },
     ],
+    switches_off: None,
 };
 
 pub(super) static CLOUDEVENTS: Scheme = Scheme {
@@ -47,6 +48,7 @@ pub(super) static CLOUDEVENTS: Scheme = Scheme {
     proof: ProofKind::Nothing,
     handshakes: &[MAY_SEND],
     readings: &[BINARY, STRUCTURED],
+    switches_off: None,
 };
 
 /// An event of its own schema comes as the item of a list; CloudEvents come as they do from everybody.
@@ -76,6 +78,7 @@ pub(super) static EVENT_GRID: Scheme = Scheme {
             ..Reading::NOTHING
         },
     ],
+    switches_off: None,
 };
 
 /// One request tells of several changes, so it has no id and no type of its own.
@@ -92,6 +95,7 @@ pub(super) static GRAPH: Scheme = Scheme {
         answer: HandshakeAnswer::Text,
     }],
     readings: &[],
+    switches_off: None,
 };
 
 /// A CloudEvent whose attributes are headers.

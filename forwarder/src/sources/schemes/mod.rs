@@ -3,7 +3,7 @@
 mod events;
 mod signed;
 
-use super::scheme::{ProofKind, Scheme};
+use super::scheme::{ProofKind, Scheme, SwitchOff};
 
 /// The scheme with this name.
 pub(super) fn named(name: &str) -> Option<&'static Scheme> {
@@ -36,19 +36,43 @@ pub(super) static ALL: &[&Scheme] = &[
 ];
 
 /// What a provider is that signs nothing and names nothing: proof, type and tenant are in the URL or a header.
-pub(super) static PLAIN: Scheme =
-    Scheme { name: "plain", methods: "POST", proof: ProofKind::Nothing, handshakes: &[], readings: &[] };
+pub(super) static PLAIN: Scheme = Scheme {
+    name: "plain",
+    methods: "POST",
+    proof: ProofKind::Nothing,
+    handshakes: &[],
+    readings: &[],
+    switches_off: None,
+};
 
 /// Its own page is of two minds whether a legacy webhook comes by POST or by GET.
-static E_CONOMIC: Scheme =
-    Scheme { name: "e-conomic", methods: "GET, POST", proof: ProofKind::Nothing, handshakes: &[], readings: &[] };
+static E_CONOMIC: Scheme = Scheme {
+    name: "e-conomic",
+    methods: "GET, POST",
+    proof: ProofKind::Nothing,
+    handshakes: &[],
+    readings: &[],
+    switches_off: Some(SwitchOff { failures: 250, in_a_row: false }),
+};
 
-static ECOVELO: Scheme =
-    Scheme { name: "ecovelo", methods: "POST", proof: ProofKind::Nothing, handshakes: &[], readings: &[] };
+static ECOVELO: Scheme = Scheme {
+    name: "ecovelo",
+    methods: "POST",
+    proof: ProofKind::Nothing,
+    handshakes: &[],
+    readings: &[],
+    switches_off: None,
+};
 
 /// Everything else about it is in the source's variables.
-static HMAC: Scheme =
-    Scheme { name: "hmac", methods: "POST", proof: ProofKind::Configured, handshakes: &[], readings: &[] };
+static HMAC: Scheme = Scheme {
+    name: "hmac",
+    methods: "POST",
+    proof: ProofKind::Configured,
+    handshakes: &[],
+    readings: &[],
+    switches_off: None,
+};
 
 #[cfg(test)]
 mod tests {

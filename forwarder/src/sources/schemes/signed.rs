@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::sources::scheme::{
     Algorithm, Encoding, Form, Handshake, HandshakeAnswer, Part, Place, ProofKind, Reading, Scheme, SecretForm,
-    SignatureHeaders, Signing, Timestamp,
+    SignatureHeaders, Signing, SwitchOff, Timestamp,
 };
 
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
@@ -56,6 +56,7 @@ pub(super) static STANDARD_WEBHOOKS: Scheme = Scheme {
             ..Reading::NOTHING
         },
     ],
+    switches_off: None,
 };
 
 /// Its secret begins like that of Standard Webhooks and is not Base64: the whole text is the key.
@@ -77,6 +78,7 @@ pub(super) static STRIPE: Scheme = Scheme {
         tenant: Place::Json(&["account"]),
         ..Reading::NOTHING
     }],
+    switches_off: None,
 };
 
 pub(super) static GITHUB: Scheme = Scheme {
@@ -89,6 +91,7 @@ pub(super) static GITHUB: Scheme = Scheme {
         event_type: Place::Header(Borrowed("x-github-event")),
         ..Reading::NOTHING
     }],
+    switches_off: None,
 };
 
 /// The id of the event is no id of a delivery: several subscriptions share it. The newer headers have no other.
@@ -113,6 +116,7 @@ pub(super) static SHOPIFY: Scheme = Scheme {
             ..Reading::NOTHING
         },
     ],
+    switches_off: Some(SwitchOff { failures: 8, in_a_row: true }),
 };
 
 pub(super) static SLACK: Scheme = Scheme {
@@ -153,6 +157,7 @@ pub(super) static SLACK: Scheme = Scheme {
         Reading { mark: Place::Json(&["event", "type"]), event_type: Place::Json(&["event", "type"]), ..SLACK_READING },
         SLACK_READING,
     ],
+    switches_off: None,
 };
 
 const SLACK_READING: Reading = Reading {
@@ -175,6 +180,7 @@ pub(super) static META: Scheme = Scheme {
         answer: HandshakeAnswer::Text,
     }],
     readings: &[Reading { event_type: Place::Json(&["object"]), ..Reading::NOTHING }],
+    switches_off: None,
 };
 
 pub(super) static DROPBOX: Scheme = Scheme {
@@ -190,6 +196,7 @@ pub(super) static DROPBOX: Scheme = Scheme {
         answer: HandshakeAnswer::Text,
     }],
     readings: &[],
+    switches_off: None,
 };
 
 pub(super) static TWILIO: Scheme = Scheme {
@@ -198,6 +205,7 @@ pub(super) static TWILIO: Scheme = Scheme {
     proof: ProofKind::SignedUrl { signature: "x-twilio-signature", digest: "bodySHA256" },
     handshakes: &[],
     readings: &[Reading { id: Place::Header(Borrowed("i-twilio-idempotency-token")), ..Reading::NOTHING }],
+    switches_off: None,
 };
 
 const HUB_SIGNATURE: &[SignatureHeaders] = &[in_header("x-hub-signature-256")];
