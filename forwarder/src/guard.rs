@@ -114,20 +114,22 @@ impl Tally {
 fn tell(source: &str, untaken: &Untaken, count: u64, limit: SwitchOff) {
     let SwitchOff { failures: limit, .. } = limit;
     let (event_type, what, advice) = match untaken {
-        Untaken::Failed(event_type) => (Some(event_type), "answered 503", "mend the queue"),
+        Untaken::Failed(event_type) => {
+            (Some(event_type), format!("{source}/{event_type} were answered 503"), "mend the queue")
+        }
         Untaken::Refused => {
-            (None, "refused", "if they are the provider's, see to its key, its signature and its addresses")
+            let advice = "if they are its own, mend its key, its signature or its addresses";
+            (None, format!("{source} were refused"), advice)
         }
     };
-    let then = if count >= u64::from(limit) { "may have stopped: start it again there" } else { "will stop" };
+    let then = if count < u64::from(limit) { "" } else { ", and start it again there if it has stopped" };
     tracing::warn!(
         source.name = source,
         event.r#type = event_type,
         failures.count = count,
         failures.limit = limit,
         failures.hours = HOURS_OF_A_DAY,
-        "{count} webhooks of {source} were {what} within a day, and a provider that meets {limit} failures stops sending: \
-         {advice}; it {then}"
+        "{count} requests to {what} within a day, and at {limit} the provider stops sending: {advice}{then}"
     );
 }
 

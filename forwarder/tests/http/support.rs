@@ -50,6 +50,10 @@ impl Queue {
         self.state.lock().unwrap().failure = Some(failure);
     }
 
+    pub(crate) fn mend(&self) {
+        self.state.lock().unwrap().failure = None;
+    }
+
     pub(crate) fn set_readiness(&self, readiness: Readiness) {
         self.state.lock().unwrap().readiness = readiness;
     }
