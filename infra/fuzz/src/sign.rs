@@ -150,7 +150,7 @@ fn sign_url(draft: &mut Draft, way: u8) -> Spots {
     draft.target.truncate(end.unwrap_or(draft.target.len()));
     let is_plain_form = draft.body.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'=' | b'&'));
     let mut fields = String::new();
-    if is_plain_form && way % 2 == 0 {
+    if is_plain_form && way.is_multiple_of(2) {
         let form = String::from_utf8_lossy(&draft.body);
         let pairs = form.split('&').filter(|pair| !pair.is_empty());
         let sorted: BTreeSet<_> = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();

@@ -1,5 +1,4 @@
 //! The corpus, replayed: what the fuzzer has once found to be worth keeping, and every published example.
-#![expect(clippy::unwrap_used, reason = "helper functions of tests")]
 
 use std::collections::BTreeSet;
 use std::fs;
