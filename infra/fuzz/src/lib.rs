@@ -1,6 +1,6 @@
 //! One input of the fuzzer: a request to one of the sources, perhaps signed as its provider would, goes through the
 //! forwarder's service; its event goes through the wire of every queue. What must hold, whatever the input is, is in
-//! [`checks`]; what an input looks like is in `README.md`.
+//! `checks`; what an input looks like is in `README.md`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
