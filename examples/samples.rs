@@ -167,8 +167,10 @@ pub const SAMPLES: &[Sample] = &[
         body: r#"[{"topic":"/subscriptions/{subscription-id}/resourceGroups/Storage/providers/Microsoft.Storage/storageAccounts/xstoretestaccount","subject":"/blobServices/default/containers/testcontainer/blobs/testfile.txt","eventType":"Microsoft.Storage.BlobCreated","eventTime":"2017-06-26T18:41:00.9584103Z","id":"831e1650-001e-001b-66ab-eeb76e069631","data":{"api":"PutBlockList"},"dataVersion":"","metadataVersion":"1"}]"#,
         ..SAMPLE
     },
+    // Only Amazon can sign for it, so here it is taken by key.
     Sample {
         source: "sns",
+        settings: &[("SCHEME", "plain")],
         headers: &[
             ("Content-Type", "text/plain; charset=UTF-8"),
             ("x-amz-sns-message-type", "Notification"),

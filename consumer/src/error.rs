@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(
             format!("{error:?}"),
             "the consumer is not configured correctly: QUEUE_URL: must be an amqp:// or amqps:// address, that of \
-             a management API or of an SQS queue, or sqlite:path; 'kafka:' is not supported"
+             a management API or of an SQS queue, or sqlite:path"
         );
     }
 }

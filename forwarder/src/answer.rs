@@ -5,6 +5,8 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICA
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
+#[cfg(feature = "sns")]
+use webhook_queue::BoxError;
 use webhook_queue::{PublishError, chain};
 
 /// Why a request was not answered with 200.
@@ -25,6 +27,10 @@ pub(crate) enum Refusal {
     /// The provider's own proof is missing or wrong.
     #[error("{0}")]
     NotProven(&'static str),
+    /// What would prove the webhook could not be had.
+    #[cfg(feature = "sns")]
+    #[error("the provider's own servers, which have what proves the webhook, cannot be asked; send it again")]
+    ProviderAway(#[source] BoxError),
     #[error("{0}")]
     Unreadable(&'static str),
     #[error("the body is longer than {limit} bytes")]
@@ -57,6 +63,8 @@ impl Refusal {
             Refusal::KeyMissingOrWrong | Refusal::NotProven(_) => StatusCode::UNAUTHORIZED,
             Refusal::Unreadable(_) => StatusCode::BAD_REQUEST,
             Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            #[cfg(feature = "sns")]
+            Refusal::ProviderAway(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::BodyLost
             | Refusal::Failed(_)
             | Refusal::Overloaded
@@ -71,6 +79,11 @@ impl Refusal {
         match self {
             Refusal::NotPublished(error) => {
                 let reason = chain(error);
+                tracing::error!(source.name = source, http.status = status, reason, "webhook not taken: {reason}");
+            }
+            #[cfg(feature = "sns")]
+            Refusal::ProviderAway(error) => {
+                let reason = chain(&**error);
                 tracing::error!(source.name = source, http.status = status, reason, "webhook not taken: {reason}");
             }
             Refusal::BodyLost | Refusal::Overloaded => {

@@ -3,6 +3,8 @@
 use std::io;
 
 use lexopt::Arg::{Long, Short};
+#[cfg(feature = "standalone")]
+use lexopt::ValueExt;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
@@ -18,6 +20,8 @@ usage: webhook-forwarder           serve
        webhook-forwarder setup     declare the queue, once
        webhook-forwarder check     say what could be lost, and how to mend it
        webhook-forwarder drain     move what the fallbacks hold to the first queue
+       webhook-forwarder url <base> <source> <tenant> [<type>]
+                                   print the URL, with its key, to give to a tenant
        webhook-forwarder --help | --version
 
 Everything is configured by environment variables; the two that matter first:
@@ -28,7 +32,7 @@ Everything is configured by environment variables; the two that matter first:
 pub(crate) const HELP: &str = "\
 Takes webhooks over HTTP and answers 200 when a durable queue has confirmed them.
 
-This program runs on AWS Lambda. The commands setup, check and drain are part of one that is built with the cargo feature
+This program runs on AWS Lambda. The commands setup, check, drain and url are part of one that is built with the cargo feature
 standalone.";
 
 /// What the program is asked to do.
@@ -40,8 +44,19 @@ pub(crate) enum Command {
     Check,
     #[cfg(feature = "standalone")]
     Drain,
+    #[cfg(feature = "standalone")]
+    Url(TenantUrl),
     Help,
     Version,
+}
+
+/// What the URL of a tenant is made of.
+#[cfg(feature = "standalone")]
+pub(crate) struct TenantUrl {
+    pub(crate) base: String,
+    pub(crate) source: String,
+    pub(crate) tenant: String,
+    pub(crate) event_type: Option<String>,
 }
 
 pub(crate) fn parse() -> Result<Command, lexopt::Error> {
@@ -56,12 +71,33 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
         Some(lexopt::Arg::Value(word)) if word == "check" => Command::Check,
         #[cfg(feature = "standalone")]
         Some(lexopt::Arg::Value(word)) if word == "drain" => Command::Drain,
+        #[cfg(feature = "standalone")]
+        Some(lexopt::Arg::Value(word)) if word == "url" => Command::Url(TenantUrl {
+            base: needed_word(&mut parser, "<base>")?,
+            source: needed_word(&mut parser, "<source>")?,
+            tenant: needed_word(&mut parser, "<tenant>")?,
+            event_type: word_of(&mut parser)?,
+        }),
         Some(other) => return Err(other.unexpected()),
     };
     match parser.next()? {
         None => Ok(command),
         Some(other) => Err(other.unexpected()),
     }
+}
+
+#[cfg(feature = "standalone")]
+fn word_of(parser: &mut lexopt::Parser) -> Result<Option<String>, lexopt::Error> {
+    match parser.next()? {
+        None => Ok(None),
+        Some(lexopt::Arg::Value(word)) => Ok(Some(word.string()?)),
+        Some(other) => Err(other.unexpected()),
+    }
+}
+
+#[cfg(feature = "standalone")]
+fn needed_word(parser: &mut lexopt::Parser, name: &str) -> Result<String, lexopt::Error> {
+    word_of(parser)?.ok_or_else(|| format!("{name} is missing").into())
 }
 
 /// lapin calls it an error of its own when a broker says that a queue does not exist. Whatever of that matters is said by

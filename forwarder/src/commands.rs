@@ -1,8 +1,9 @@
-//! What an operator asks of the queues. A function, which nobody can ask, is built without it.
+//! What an operator asks. A function, which nobody can ask, is built without it.
 
-use webhook_forwarder::{ConfigError, Env};
+use webhook_forwarder::{ConfigError, Env, tenant_url};
 use webhook_queue::Problem;
 
+use crate::cli::TenantUrl;
 use crate::{Failure, print, queue_only};
 
 pub(crate) async fn setup(env: Env) -> Result<(), Failure> {
@@ -27,4 +28,11 @@ pub(crate) async fn drain(env: Env) -> Result<(), Failure> {
     }
     let drained = webhook_queue::drain(&queue).await.map_err(|error| Failure::Work(error.into()))?;
     print(&drained.lines.join("\n")).map_err(Failure::Work)
+}
+
+/// The one place where a key is printed.
+pub(crate) fn url(env: Env, wanted: &TenantUrl) -> Result<(), Failure> {
+    let TenantUrl { base, source, tenant, event_type } = wanted;
+    let url = tenant_url(env, base, source, tenant, event_type.as_deref())?;
+    print(&url).map_err(Failure::Work)
 }

@@ -4,6 +4,9 @@
 compile_error!("webhook-forwarder needs a host: enable its cargo feature `standalone`, `lambda`, or both");
 
 mod config;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod sources;
 
@@ -18,6 +21,8 @@ mod guard;
 mod panics;
 mod query;
 mod route;
+#[cfg(feature = "standalone")]
+mod tenant_url;
 
 #[cfg(feature = "lambda")]
 mod lambda;
@@ -30,9 +35,6 @@ pub use webhook_queue::{
 
 pub use config::ForwarderConfig;
 pub use host::Host;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub use lambda::fuzzing;
 #[cfg(feature = "lambda")]
 pub use lambda::{Secrets, serve_lambda, serve_lambda_with};
 #[cfg(all(feature = "lambda", feature = "sqs"))]
@@ -41,3 +43,5 @@ pub use service::{Arrival, Forwarder};
 pub use sources::AddressList;
 #[cfg(feature = "standalone")]
 pub use standalone::{listen, serve, shutdown_signal};
+#[cfg(feature = "standalone")]
+pub use tenant_url::tenant_url;

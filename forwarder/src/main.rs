@@ -32,6 +32,8 @@ async fn main() -> ExitCode {
         Ok(Command::Check) => commands::check(Env::from_process()).await,
         #[cfg(feature = "standalone")]
         Ok(Command::Drain) => commands::drain(Env::from_process()).await,
+        #[cfg(feature = "standalone")]
+        Ok(Command::Url(wanted)) => commands::url(Env::from_process(), &wanted),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,12 @@ pub(crate) fn first(query: &str, name: &str) -> Option<String> {
     Some(decoded(&value.replace('+', " "))).filter(|value| !value.is_empty())
 }
 
+/// The value of the one pair with this name: of two, nobody knows which was meant.
+pub(crate) fn only(query: &str, name: &str) -> Option<String> {
+    let is_alone = pairs(query).filter(|(_, found, _)| found == name).count() == 1;
+    if is_alone { first(query, name) } else { None }
+}
+
 /// Percent-decoded text: UTF-8, else Latin-1.
 pub(crate) fn decoded(text: &str) -> String {
     readable(&percent_decode_str(text).collect::<Vec<u8>>())
@@ -41,5 +47,6 @@ mod tests {
         assert_eq!(first("t%79pe=x", "type").as_deref(), Some("x"));
         assert_eq!(first("type=&type=x", "type"), None);
         assert_eq!(first("tenant=%E6", "tenant").as_deref(), Some("æ"));
+        assert_eq!((only("a=1&b=2", "a").as_deref(), only("a=1&a=2", "a"), only("a=", "a")), (Some("1"), None, None));
     }
 }

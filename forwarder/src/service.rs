@@ -189,7 +189,7 @@ impl<P: Publish> Inner<P> {
         let arrival = request.extensions.get::<Arrival>().cloned().unwrap_or_else(|| Arrival::now(None));
         let now = SystemTime::now();
 
-        let by_caller = source.verify_caller(request, arrival.client)?;
+        let caller = source.verify_caller(request, arrival.client)?;
         if let Some(answer) = source.greet(request, now)? {
             return Ok(answer);
         }
@@ -205,7 +205,8 @@ impl<P: Publish> Inner<P> {
         // From here on the provider waits for nobody but us.
         let received = if arrival.whole { arrival.began } else { Instant::now() };
         let deadline = received + self.publish_timeout;
-        let (facts, verified) = match source.take(claim, by_caller, request, type_in_path, &body)? {
+        let claim = source.ask(claim, &body, deadline).await?;
+        let (facts, verified) = match source.take(claim, &caller, request, type_in_path, &body)? {
             Taken::Handshake(answer) => return Ok(answer),
             Taken::Event(facts, verified) => (facts, verified),
         };

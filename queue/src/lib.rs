@@ -31,7 +31,8 @@ mod drain;
 pub mod fuzzing;
 
 #[cfg(feature = "http_client")]
-mod http_client;
+#[doc(hidden)]
+pub mod http_client;
 
 #[cfg(any(feature = "rabbitmq", feature = "rabbitmq_http"))]
 mod broker;

@@ -8,7 +8,7 @@
 mod drain;
 mod event;
 #[cfg(feature = "fuzzing")]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod pairs;
 mod response;
 mod secrets;

@@ -47,7 +47,7 @@ impl AccessKeys {
 }
 
 /// Everything in the request that could be a key.
-fn presented(request: &Parts) -> Vec<Vec<u8>> {
+pub(super) fn presented(request: &Parts) -> Vec<Vec<u8>> {
     let query = request.uri.query().unwrap_or_default();
     let mut shown: Vec<Vec<u8>> = query::pairs(query)
         .filter(|(_, name, _)| is_key_parameter(name))

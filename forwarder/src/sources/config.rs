@@ -6,12 +6,12 @@ use webhook_queue::Env;
 
 use super::scheme::{ProofKind, Scheme};
 use super::settings;
-use super::{AccessKeys, AddressCheck, AddressList, Source, Sources, schemes};
+use super::{AccessKeys, AddressCheck, AddressList, Source, Sources, TenantKeys, schemes};
 
 const PREFIX: &str = "SOURCE_";
 const MAX_NAME_BYTES: usize = 64;
 /// What may stand behind `SOURCE_<NAME>_` whatever the scheme, each before any that it ends with.
-const SETTINGS: [&str; 6] = ["SCHEME", "ACCESS_KEY", "ALLOW_IPS_MODE", "ALLOW_IPS", "OPEN", "PATH"];
+const SETTINGS: [&str; 7] = ["SCHEME", "ACCESS_KEY", "MASTER_KEY", "ALLOW_IPS_MODE", "ALLOW_IPS", "OPEN", "PATH"];
 
 impl Sources {
     /// Reads every `SOURCE_*` variable. Problems are noted in `env`.
@@ -43,7 +43,7 @@ impl Sources {
         for (index, source) in self.all.iter().enumerate() {
             let Some(path) = source.path.as_deref() else { continue };
             if let Some(other) = self.all[..index].iter().find(|other| other.path.as_deref() == Some(path)) {
-                env.problem(&variable(source, "PATH"), format!("is also the path of the source {}", other.name));
+                env.problem(&source.variable("PATH"), format!("is also the path of the source {}", other.name));
             }
         }
     }
@@ -71,8 +71,11 @@ fn ask_what_was_meant(env: &mut Env, variable: &str) {
     }
 }
 
-fn variable(source: &Source, setting: &str) -> String {
-    format!("{PREFIX}{}_{setting}", source.name.to_ascii_uppercase().replace('-', "_"))
+impl Source {
+    /// The name of one of its variables.
+    pub(crate) fn variable(&self, setting: &str) -> String {
+        format!("{PREFIX}{}_{setting}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
 }
 
 fn read(env: &mut Env, upper: &str, first_variable: &str) -> Option<Source> {
@@ -85,11 +88,12 @@ fn read(env: &mut Env, upper: &str, first_variable: &str) -> Option<Source> {
     let scheme = read_scheme(env, &setting, &name)?;
     let own = settings::read(env, scheme, &setting);
     let keys = read_keys(env, &setting);
+    let tenant_keys = env.parsed(&setting("MASTER_KEY"), None, |text| TenantKeys::parse(&name, text).map(Some));
     let addresses = read_addresses(env, &setting);
     let path = read_path(env, &setting);
     check_protection(env, &setting, &name, scheme);
     let settings::Own { proof, verify_token, readings } = own?;
-    Some(Source { name, scheme, proof, verify_token, readings, addresses, keys, path })
+    Some(Source { name, scheme, proof, verify_token, readings, addresses, keys, tenant_keys, path })
 }
 
 fn read_scheme(env: &mut Env, setting: &impl Fn(&str) -> String, source: &str) -> Option<&'static Scheme> {
@@ -142,6 +146,7 @@ fn check_protection(env: &mut Env, setting: &impl Fn(&str) -> String, name: &str
     let warns_only = env.text(&setting("ALLOW_IPS_MODE")).is_some_and(|mode| mode.trim() == "warn");
     let protected = !matches!(scheme.proof, ProofKind::Nothing)
         || env.is_set(&setting("ACCESS_KEY"))
+        || env.is_set(&setting("MASTER_KEY"))
         || (env.is_set(&setting("ALLOW_IPS")) && !warns_only);
     match env.text(&setting("OPEN")).as_deref().map(str::trim) {
         None if protected => {}
@@ -209,11 +214,13 @@ mod tests {
             ("SOURCE_E_CONOMIC_SCHEME", "plain"),
             ("SOURCE_SHORT_URL_OPEN", "yes"),
             ("SOURCE_X1_ALLOW_IPS", "10.0.0.0/8"),
+            ("SOURCE_X2_MASTER_KEY", "0123456789abcdef0123456789abcdef"),
         ]);
         let expected = [
             ("e-conomic", "access key and address list (warns only)"),
             ("short-url", "open to everybody"),
             ("x1", "address list"),
+            ("x2", "access key of the tenant"),
         ];
         assert_eq!(sources.unwrap(), expected.map(|(name, how)| (name.to_owned(), how.to_owned())));
     }
@@ -264,18 +271,25 @@ mod tests {
             ("SOURCE_L_M_PATH", "/api/WebhookForwarder"),
             ("SOURCE_M_ACCESS_KEY", "k"),
             ("SOURCE_M_SIGNING_SECRET", "s3cret"),
+            ("SOURCE_N_MASTER_KEY", "s3cret"),
+            ("SOURCE_O_MASTER_KEY", " "),
+            ("SOURCE_P_MASTER_KEY", "0123456789abcdef0123456789abcdef"),
+            ("SOURCE_P_OPEN", "yes"),
             ("SOURCE_NONSENSE", "1"),
         ];
         assert_snapshot!(read(&mistakes).unwrap_err(), @r"
         SOURCE_A_OPEN: can only be yes: then everybody may send to this source
         SOURCE_B_OPEN: has no effect on a source that is protected; remove it, or the protection
-        SOURCE_C_SCHEME: 'stripes' is not supported; supported are: plain, e-conomic, ecovelo, fatture-in-cloud, standard-webhooks, stripe, github, hmac, shopify, slack, cloudevents, event-grid, graph, meta, dropbox, twilio
+        SOURCE_C_SCHEME: 'stripes' is not supported; supported are: plain, e-conomic, ecovelo, fatture-in-cloud, standard-webhooks, stripe, github, hmac, shopify, slack, cloudevents, event-grid, graph, meta, dropbox, twilio, sns
         SOURCE_E__F_OPEN: a source's name is written with A-Z, 0-9 and single underscores, like E_CONOMIC
         SOURCE_H_ALLOW_IPS_MODE: 'off' is neither enforce nor warn
         SOURCE_H_ALLOW_IPS_MODE: has no effect without SOURCE_H_ALLOW_IPS
         SOURCE_I_PATH: is a path that the forwarder itself answers; choose another
         SOURCE_J_PATH: must be a path like /api/WebhookForwarder, percent-encoded and without a query
         SOURCE_M_SIGNING_SECRET: has no effect with the scheme plain, which verifies no signatures; set SOURCE_M_SCHEME to the provider's own, or remove it
+        SOURCE_N_MASTER_KEY: holds a key of less than 32 characters: set it to a random one
+        SOURCE_O_MASTER_KEY: holds no key
+        SOURCE_P_OPEN: has no effect on a source that is protected; remove it, or the protection
         SOURCE_g_OPEN: a source's name is written with A-Z, 0-9 and single underscores, like E_CONOMIC
         SOURCE_D_ACESS_KEY: is not a known variable: was SOURCE_D_ACCESS_KEY meant?
         SOURCE_NONSENSE: is not a known variable

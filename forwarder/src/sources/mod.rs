@@ -16,11 +16,20 @@ mod addresses;
 mod proof;
 mod signature;
 mod signed_url;
+#[cfg(not(feature = "sns"))]
+#[path = "no_sns.rs"]
+mod sns;
+#[cfg(feature = "sns")]
+mod sns;
+mod tenant_key;
 mod token;
 
 mod facts;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod handshake;
 mod json;
+mod merge_fields;
 mod request;
 
 #[cfg(test)]
@@ -35,6 +44,7 @@ use http::request::Parts;
 use http::{Method, Response};
 use http_body_util::Full;
 use secrecy::SecretString;
+use tokio::time::Instant;
 use webhook_queue::Verified;
 
 use crate::answer::Refusal;
@@ -51,6 +61,9 @@ pub(crate) use access_key::{AccessKeys, KEY_HEADERS, is_key_parameter};
 pub(crate) use facts::{Facts, type_in_url};
 pub(crate) use proof::Claim;
 pub(crate) use scheme::SwitchOff;
+pub(crate) use tenant_key::TenantKeys;
+
+const OTHER_TENANT: Refusal = Refusal::NotProven("the event is of another tenant than the access key");
 
 /// Every configured source.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +82,7 @@ pub(crate) struct Source {
     readings: Cow<'static, [Reading]>,
     addresses: Option<AddressCheck>,
     keys: AccessKeys,
+    tenant_keys: Option<TenantKeys>,
     path: Option<String>,
 }
 
@@ -94,6 +108,14 @@ impl Sources {
     }
 }
 
+/// What the proofs that every source can have say about the caller.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    verified: Verified,
+    /// The only one for whom the caller may speak.
+    tenant: Option<String>,
+}
+
 /// What a body has made of a claim.
 #[derive(Debug)]
 pub(crate) enum Taken {
@@ -115,15 +137,16 @@ impl Source {
     }
 
     /// Checks the proofs that every source can have, and says which was the strongest.
-    pub(crate) fn verify_caller(&self, request: &Parts, client: Option<IpAddr>) -> Result<Verified, Refusal> {
+    pub(crate) fn verify_caller(&self, request: &Parts, client: Option<IpAddr>) -> Result<Caller, Refusal> {
         let by_address = self.verify_address(client)?;
-        if self.keys.is_empty() {
-            return Ok(by_address);
+        if self.keys.is_empty() && self.tenant_keys.is_none() {
+            return Ok(Caller { verified: by_address, tenant: None });
         }
-        if !self.keys.presented_in(request) {
-            return Err(Refusal::KeyMissingOrWrong);
+        if self.keys.presented_in(request) {
+            return Ok(Caller { verified: Verified::Key, tenant: None });
         }
-        Ok(Verified::Key)
+        let tenant = self.tenant_keys.as_ref().ok_or(Refusal::KeyMissingOrWrong)?.proven_in(request)?;
+        Ok(Caller { verified: Verified::Key, tenant: Some(tenant) })
     }
 
     /// Answers a handshake that has no body.
@@ -152,11 +175,22 @@ impl Source {
         }
     }
 
+    /// Settles a claim that takes a question to the provider's own servers.
+    pub(crate) async fn ask(&self, claim: Claim, body: &[u8], deadline: Instant) -> Result<Claim, Refusal> {
+        match (&self.proof, claim) {
+            (Proof::Topic(check), Claim::Topic) => {
+                check.verify(body, deadline).await?;
+                Ok(Claim::Proven(Verified::Signature))
+            }
+            (_, claim) => Ok(claim),
+        }
+    }
+
     /// Settles the claim, now that the body is here, and reads what it is that the provider says.
     pub(crate) fn take(
         &self,
         claim: Claim,
-        by_caller: Verified,
+        caller: &Caller,
         parts: &Parts,
         type_in_path: Option<&str>,
         body: &[u8],
@@ -171,7 +205,11 @@ impl Source {
         if let Some(answer) = self.greeting(&request, |handshake| handshake.needs_body() && handshake.proven)? {
             return Ok(Taken::Handshake(answer));
         }
-        Ok(Taken::Event(facts::read(&request, &self.readings, type_in_path), by_caller.max(by_provider)))
+        let facts = facts::read(&request, &self.readings, type_in_path);
+        if caller.tenant.is_some() && facts.tenant != caller.tenant {
+            return Err(OTHER_TENANT);
+        }
+        Ok(Taken::Event(facts, caller.verified.max(by_provider)))
     }
 
     fn greeting(
@@ -183,13 +221,19 @@ impl Source {
         handshake::answer(handshakes, request, self.verify_token.as_ref())
     }
 
-    /// A request without a body is an event where the scheme has such, and where its query says more than a key.
+    /// A request without a body is an event where the scheme has such, and where its query says more than whose it is: else
+    /// it may be a mail program that looks where the URL leads.
     fn check_event_by_get(&self, parts: &Parts) -> Result<(), Refusal> {
         if !self.scheme.takes_events_by_get() {
             return Err(Refusal::Unreadable("this is no handshake that the scheme knows, and webhooks come by POST"));
         }
-        let mut pairs = query::pairs(parts.uri.query().unwrap_or_default());
-        if !pairs.any(|(pair, name, _)| !pair.is_empty() && !is_key_parameter(&name)) {
+        let query = parts.uri.query().unwrap_or_default();
+        if query::pairs(query).any(|(_, _, value)| merge_fields::is_one(&query::decoded(value))) {
+            return Err(Refusal::Unreadable("the query has merge fields and no numbers: nobody has filled them in"));
+        }
+        let mut pairs = query::pairs(query);
+        let says_who_or_what = |name: &str| is_key_parameter(name) || name == "tenant" || name == "type";
+        if !pairs.any(|(pair, name, _)| !pair.is_empty() && !says_who_or_what(&name)) {
             return Err(Refusal::Unreadable("a webhook that comes by GET says what happened in its query"));
         }
         Ok(())
@@ -223,6 +267,18 @@ impl Source {
         Ok(Verified::None)
     }
 
+    /// The access key to give to a tenant, where each has its own.
+    #[cfg(feature = "standalone")]
+    pub(crate) fn key_of(&self, tenant: &str) -> Option<String> {
+        self.tenant_keys.as_ref()?.key_of(tenant)
+    }
+
+    /// What the query of its URL must hold so that a webhook of this type says what it is about; `None` where it could not.
+    #[cfg(feature = "standalone")]
+    pub(crate) fn merge_fields(&self, event_type: Option<&str>) -> Option<&'static str> {
+        if self.scheme.name == schemes::E_CONOMIC.name { merge_fields::of(event_type?) } else { Some("") }
+    }
+
     /// The name of its scheme.
     pub(crate) fn scheme(&self) -> &'static str {
         self.scheme.name
@@ -235,10 +291,14 @@ impl Source {
             Proof::Nothing => {}
             Proof::Signature(_) | Proof::SignedUrl { .. } => proofs.push("signature"),
             Proof::Token(_) => proofs.push("signed token"),
+            Proof::Topic(_) => proofs.push("signature"),
             Proof::ClientState(_) => proofs.push("token in the body"),
         }
-        if !self.keys.is_empty() {
-            proofs.push("access key");
+        match (self.keys.is_empty(), &self.tenant_keys) {
+            (true, None) => {}
+            (false, None) => proofs.push("access key"),
+            (true, Some(_)) => proofs.push("access key of the tenant"),
+            (false, Some(_)) => proofs.push("access key, of the tenant or of all"),
         }
         match &self.addresses {
             Some(check) if check.enforce => proofs.push("address list"),

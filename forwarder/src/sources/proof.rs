@@ -13,6 +13,7 @@ use super::request::Request;
 use super::scheme::Reading;
 use super::signature::{self, SignatureCheck};
 use super::signed_url::SignedUrlCheck;
+use super::sns::TopicCheck;
 use super::token::{self, TokenCheck};
 use crate::answer::Refusal;
 
@@ -25,6 +26,7 @@ pub(super) enum Proof {
     Signature(SignatureCheck),
     SignedUrl { header: &'static str, check: SignedUrlCheck },
     Token(TokenCheck),
+    Topic(TopicCheck),
     ClientState(SecretString),
 }
 
@@ -35,6 +37,10 @@ pub(crate) enum Claim {
     Signature(signature::Claim),
     SignedUrl(Vec<u8>),
     Token(token::Claims),
+    /// Only its servers can tell.
+    Topic,
+    /// They have told.
+    Proven(Verified),
     ClientState,
     /// None that could hold. Only a handshake can be behind it.
     Refused(Refusal),
@@ -48,6 +54,7 @@ impl Proof {
             Proof::Signature(check) => Claim::Signature(check.claim(&parts.headers, now)?),
             Proof::SignedUrl { header, .. } => Claim::SignedUrl(signature::only(&parts.headers, header)?.to_vec()),
             Proof::Token(check) => Claim::Token(check.claim(&parts.headers, now)?),
+            Proof::Topic(check) => check.claim(&parts.headers).map(|()| Claim::Topic)?,
             Proof::ClientState(_) => Claim::ClientState,
         })
     }
@@ -75,6 +82,7 @@ impl Proof {
                 claims.cover(request.at(&reading.id).as_deref(), request.at(&reading.subject).as_deref())?;
                 Ok(Verified::Token)
             }
+            (Proof::Topic(_), Claim::Proven(verified)) => Ok(verified),
             (Proof::ClientState(token), Claim::ClientState) if holds_client_state(body, token) => Ok(Verified::Key),
             (_, Claim::Refused(refusal)) => Err(refusal),
             (Proof::Nothing, Claim::Nothing) => Ok(Verified::None),

@@ -46,6 +46,9 @@ pub(super) enum ProofKind {
     },
     /// A JSON Web Token as Bearer, which covers id and subject but not the body.
     Token(Token),
+    /// A signature among the fields of the body, by a certificate that they name. It proves whom the message is from only
+    /// together with the topic that the source expects.
+    Topic,
     /// The verify token in the body, as the `clientState` of every notification.
     ClientState,
 }

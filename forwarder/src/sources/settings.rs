@@ -10,6 +10,7 @@ use super::scheme::{ProofKind, Reading, Scheme, Signing, Token};
 use super::schemes;
 use super::signature::SignatureCheck;
 use super::signed_url::SignedUrlCheck;
+use super::sns::TopicCheck;
 use super::token::{TokenCheck, p256_point};
 
 /// All of them.
@@ -52,6 +53,7 @@ pub(super) fn read(env: &mut Env, scheme: &Scheme, setting: &impl Fn(&str) -> St
         }
         ProofKind::SignedUrl { signature, digest } => (settings.signed_url(signature, digest), None),
         ProofKind::Token(token) => (settings.token(token), None),
+        ProofKind::Topic => (settings.topic(), None),
         ProofKind::ClientState => (verify_token.clone().map(Proof::ClientState), None),
     };
     let readings = readings.map_or(Cow::Borrowed(scheme.readings), |reading| Cow::Owned(vec![reading]));
@@ -67,6 +69,7 @@ fn used(scheme: &Scheme) -> Vec<&'static str> {
         ProofKind::Configured => [&["SIGNING_SECRET"][..], &DESCRIPTION].concat(),
         ProofKind::SignedUrl { .. } => vec!["SIGNING_SECRET", "URL"],
         ProofKind::Token(_) => vec!["URL", "PUBLIC_KEY"],
+        ProofKind::Topic => vec!["TOPIC"],
     };
     if wants_verify_token(scheme) {
         used.push("VERIFY_TOKEN");
@@ -121,6 +124,7 @@ impl<F: Fn(&str) -> String> Settings<'_, F> {
             let what = match name {
                 "SIGNING_SECRET" => "the secret that the provider signs with, or choose the scheme plain",
                 "VERIFY_TOKEN" => "the token that you have given to the provider",
+                "TOPIC" => "the ARN of the topic, like arn:aws:sns:eu-north-1:123456789012:orders",
                 "URL" => "the public URL of this source, exactly as the provider has it",
                 _ => "the name of the header that holds the signature",
             };
@@ -160,6 +164,18 @@ impl<F: Fn(&str) -> String> Settings<'_, F> {
             self.problem("PUBLIC_KEY", "is not a P-256 public key in PEM (line breaks may be written as \\n)");
         }
         Some(Proof::Token(TokenCheck::new(token.issuer, self.url()?.into(), key?)))
+    }
+
+    fn topic(&mut self) -> Option<Proof> {
+        let topic = self.needed("TOPIC")?;
+        match TopicCheck::new(topic.trim()) {
+            Ok(Some(check)) => return Some(Proof::Topic(check)),
+            Ok(None) => {
+                self.problem("TOPIC", "is not the ARN of a topic, like arn:aws:sns:eu-north-1:123456789012:orders")
+            }
+            Err(error) => self.problem("TOPIC", error.to_string()),
+        }
+        None
     }
 
     fn url(&mut self) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::process::run;
+use crate::process::{Forwarder, exchange, post, run, status};
 
 #[test]
 fn help_and_version_are_printed() {
@@ -19,6 +19,25 @@ fn an_unknown_argument_is_refused() {
         let output = run(arguments, &[]);
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8(output.stderr).unwrap().contains("see webhook-forwarder --help"));
+    }
+}
+
+#[test]
+fn the_url_of_a_tenant_is_printed_and_accepted() {
+    let master = [("SOURCE_E_CONOMIC_MASTER_KEY", "0123456789abcdef0123456789abcdef")];
+    let output = run(&["url", "https://hooks.example", "e-conomic", "123456", "product-updated"], &master);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let url = String::from_utf8(output.stdout).unwrap();
+    assert_snapshot!(url, @"https://hooks.example/webhooks/e-conomic/product-updated?tenant=123456&newnumber=[NEWNUMBER]&oldnumber=[OLDNUMBER]&key=52fed2b5a3b79bf68ef4c2b619e6b18d539c53ab8f64a0ae3819447350636183");
+    let forwarder = Forwarder::start(&master);
+    let target = url.trim_end().replace("https://hooks.example", "").replace("[NEWNUMBER]", "33");
+    assert_eq!(status(&exchange(forwarder.connect(), &post(&target, b"", b""))), 200);
+    let of_another = target.replace("123456", "123457");
+    assert_eq!(status(&exchange(forwarder.connect(), &post(&of_another, b"", b""))), 401);
+
+    for arguments in [&["url"][..], &["url", "https://hooks.example", "e-conomic"], &["url", "a", "b", "c", "d", "e"]] {
+        let output = run(arguments, &master);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     }
 }
 

@@ -38,7 +38,7 @@ impl Stage {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.log.lines_with("failures.limit").iter().map(|line| line.trim().to_owned()).collect()
+        self.log.lines_with("failures.limit")
     }
 }
 

@@ -1,10 +1,14 @@
 //! What is logged, for tests that look for something in it.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
+
+/// While there is one subscriber only, what another test's thread logs first is taken for unwanted, here too.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
@@ -14,6 +18,7 @@ impl Log {
     pub(crate) fn of_this_thread(&self) -> DefaultGuard {
         let format = tracing_subscriber::fmt().with_ansi(false).without_time();
         let subscriber = format.with_max_level(tracing::Level::TRACE).with_writer(self.clone()).finish();
+        LazyLock::force(&ANOTHER);
         tracing::subscriber::set_default(subscriber)
     }
 
@@ -22,7 +27,7 @@ impl Log {
     }
 
     pub(crate) fn lines_with(&self, part: &str) -> Vec<String> {
-        self.text().lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
+        self.text().lines().filter(|line| line.contains(part)).map(|line| line.trim().to_owned()).collect()
     }
 }
 

@@ -16,4 +16,5 @@ mod refusals;
 mod secrets;
 mod stopping;
 mod support;
+mod tenants;
 mod token;

@@ -12,6 +12,7 @@ use webhook_queue::{Event, Verified};
 use crate::draft::Draft;
 use crate::input::Signing;
 use crate::queue::Outcome;
+use crate::sns;
 use crate::sources::{self, Proof, Source};
 
 /// Every status that a request may be answered with.
@@ -42,6 +43,15 @@ impl Sent<'_> {
         encoded || sources::secrets().any(|secret| contains(self.bytes, secret.as_bytes()))
     }
 
+    /// Whether it may take a certificate, or the confirmation of a subscription: nobody can be asked for them.
+    fn may_ask_amazon(&self) -> bool {
+        if !self.is_for_the_source() {
+            return self.draft.target.contains("/webhooks/sns");
+        }
+        let is_subscription = || sns::kind(&self.draft.body).as_deref() == Some(sns::SUBSCRIPTION);
+        self.source.proof == Proof::Sns && (self.signing != Signing::Signed || is_subscription())
+    }
+
     fn is_for_the_source(&self) -> bool {
         self.draft.target.is_empty() || self.draft.target.starts_with(['/', '?'])
     }
@@ -69,11 +79,16 @@ pub(crate) fn answer(sent: &Sent<'_>, answer: &Response<Bytes>, published: Optio
     }
     match status {
         StatusCode::SERVICE_UNAVAILABLE => {
-            assert!(!matches!(sent.outcome, Outcome::Confirmed | Outcome::TooLarge), "failed without a reason");
+            let is_confirmed = matches!(sent.outcome, Outcome::Confirmed | Outcome::TooLarge);
+            assert!(!is_confirmed || sent.may_ask_amazon(), "failed without a reason");
         }
         StatusCode::PAYLOAD_TOO_LARGE => assert_eq!(sent.outcome, Outcome::TooLarge, "the body is not too large"),
         StatusCode::OK if sent.is_for_the_source() && published.is_none() => {
             assert!(has_handshakes(sent.source), "taken, and not published");
+            if sent.source.proof == Proof::Sns {
+                let is_the_last = sns::kind(&sent.draft.body).as_deref() == Some(sns::UNSUBSCRIPTION);
+                assert!(is_the_last && sent.signing == Signing::Signed, "taken, and neither signed nor confirmed");
+            }
         }
         StatusCode::UNAUTHORIZED => {
             let proven =
@@ -132,7 +147,7 @@ fn proven(sent: &Sent<'_>, event: &Event) {
     assert_eq!(event.source, sent.source.name);
     let expected = match sent.source.proof {
         Proof::Open => Verified::None,
-        Proof::Key | Proof::ClientState => Verified::Key,
+        Proof::Key | Proof::TenantKey | Proof::ClientState => Verified::Key,
         Proof::Token => Verified::Token,
         _ => Verified::Signature,
     };
@@ -142,9 +157,24 @@ fn proven(sent: &Sent<'_>, event: &Event) {
     }
     let published = sent.source.proof == Proof::Twilio || PUBLISHED_BODIES.contains(&&sent.draft.body[..]);
     match sent.signing {
-        Signing::Signed => {}
+        Signing::Signed => names(sent, event),
         Signing::Altered => panic!("{} took what was altered", sent.source.name),
         Signing::AsIs => assert!(published, "{} took what nobody has signed", sent.source.name),
+    }
+}
+
+/// What a proof is good for is not what the request says beside it.
+fn names(sent: &Sent<'_>, event: &Event) {
+    match sent.source.proof {
+        Proof::TenantKey => {
+            let named = format!("tenant={}", event.tenant.as_deref().unwrap_or_default());
+            assert!(event.http.query.split('&').any(|pair| pair == named), "another tenant than that of the key");
+        }
+        Proof::Sns => {
+            let kind = sns::kind(&event.body);
+            assert!(kind.is_some_and(|kind| kind != sns::SUBSCRIPTION && kind != sns::UNSUBSCRIPTION), "a handshake");
+        }
+        _ => {}
     }
 }
 

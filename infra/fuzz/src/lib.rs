@@ -12,6 +12,7 @@ mod draft;
 mod input;
 mod queue;
 mod sign;
+mod sns;
 mod sources;
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ use queue::{Memory, Outcome};
 pub use sources::sources;
 
 thread_local! {
-    static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 }
 
 /// Runs one input. Panics where something does not hold. Says which source's event was published, if one was.

@@ -1,19 +1,23 @@
 //! What each provider would add to a request, so that inputs get past the verification.
 
 use std::collections::BTreeSet;
+use std::mem;
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use percent_encoding::percent_decode_str;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use ring::{digest, hmac};
 use serde_json::{Map, Value, json};
 
 use crate::draft::Draft;
+use crate::sns;
 use crate::sources::{
-    ACCESS_KEY, FATTURE_IN_CLOUD_URL, Proof, SECRET, Source, TWILIO_URL, VERIFY_TOKEN, WEBHOOK_SECRET,
+    ACCESS_KEY, FATTURE_IN_CLOUD_URL, MASTER_KEY, Proof, SECRET, Source, TWILIO_URL, VERIFY_TOKEN, WEBHOOK_SECRET,
 };
 
 pub(crate) static ED25519: LazyLock<Ed25519KeyPair> =
@@ -33,11 +37,25 @@ pub(crate) struct Spots {
     body: bool,
     /// The only text in the body that counts.
     text_in_body: Option<&'static str>,
+    in_target: Vec<Range<usize>>,
+    /// The covered fields of a message of SNS.
+    of_message: &'static [&'static str],
 }
 
 impl Spots {
     /// Changes a byte. Says no where there is none.
     pub(crate) fn alter(&self, draft: &mut Draft, spot: u8) -> bool {
+        if !self.of_message.is_empty() {
+            sns::alter(draft, self.of_message, spot);
+            return true;
+        }
+        let mut target = mem::take(&mut draft.target).into_bytes();
+        let is_altered = self.alter_byte(draft, &mut target, spot);
+        draft.target = String::from_utf8(target).expect("only ASCII is changed");
+        is_altered
+    }
+
+    fn alter_byte(&self, draft: &mut Draft, target: &mut [u8], spot: u8) -> bool {
         let Draft { headers, body, .. } = draft;
         let values = headers.iter_mut().flat_map(|(name, value)| {
             let from = self.headers.iter().find(|(found, _)| found == name).map_or(usize::MAX, |(_, from)| *from);
@@ -50,7 +68,9 @@ impl Spots {
             (false, Some(at)) => &mut body[at..=at],
             (false, None) => &mut [],
         };
-        let mut bytes: Vec<&mut u8> = values.chain(body).collect();
+        let in_target = target.iter_mut().enumerate();
+        let in_target = in_target.filter(|(at, _)| self.in_target.iter().any(|range| range.contains(at)));
+        let mut bytes: Vec<&mut u8> = values.chain(body).chain(in_target.map(|(_, byte)| byte)).collect();
         let count = bytes.len();
         if count == 0 {
             return false;
@@ -64,7 +84,8 @@ impl Spots {
 pub(crate) fn sign(source: &Source, draft: &mut Draft, way: u8) -> Spots {
     match source.proof {
         Proof::Open => Spots::default(),
-        Proof::Key => show_key(draft, way),
+        Proof::Key => show_key(draft, way, ACCESS_KEY),
+        Proof::TenantKey => show_tenant_key(source.name, draft, way),
         Proof::StandardWebhooks => {
             let key = STANDARD.decode(&WEBHOOK_SECRET["whsec_".len()..]).unwrap();
             webhook(draft, way, "v1,", |text| mac(hmac::HMAC_SHA256, &key, text))
@@ -97,6 +118,7 @@ pub(crate) fn sign(source: &Source, draft: &mut Draft, way: u8) -> Spots {
         Proof::Twilio => sign_url(draft, way),
         Proof::Token => show_token(draft, way),
         Proof::ClientState => show_client_state(draft),
+        Proof::Sns => Spots { of_message: sns::sign(draft, way), ..Spots::default() },
         Proof::Described => {
             let (id, now) = (draft.take("x-id").unwrap_or_else(|| b"1".to_vec()), now());
             let text = [&id, &b"."[..], now.as_bytes(), b".", &draft.body].concat();
@@ -112,16 +134,42 @@ pub(crate) fn sign(source: &Source, draft: &mut Draft, way: u8) -> Spots {
     }
 }
 
-fn show_key(draft: &mut Draft, way: u8) -> Spots {
+fn show_key(draft: &mut Draft, way: u8, key: &str) -> Spots {
     let (header, scheme) = match way % 4 {
         0 => ("x-webhook-key", ""),
         1 => ("x-functions-key", ""),
         2 => ("authorization", "Bearer "),
         _ => ("authorization", "Basic "),
     };
-    let key = if scheme == "Basic " { STANDARD.encode(format!(":{ACCESS_KEY}")) } else { ACCESS_KEY.to_owned() };
+    let key = if scheme == "Basic " { STANDARD.encode(format!(":{key}")) } else { key.to_owned() };
     draft.set(header, format!("{scheme}{key}"));
     Spots { headers: vec![(header, scheme.len())], ..Spots::default() }
+}
+
+/// Of the first tenant that the query names, and from here on the only one. No name takes encoding.
+fn show_tenant_key(source: &str, draft: &mut Draft, way: u8) -> Spots {
+    let target = draft.target.split('#').next().unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (named, mut rest): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| {
+        percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy() == "tenant"
+    });
+    let named = named.first().and_then(|pair| pair.split_once('=')).map(|(_, name)| name);
+    let is_word = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let tenant = named.filter(is_word).unwrap_or("1").to_owned();
+    rest.retain(|pair| !pair.is_empty());
+    let before = [&rest[..], &["tenant="]].concat().join("&");
+    draft.target = format!("{path}?{before}{tenant}");
+
+    let end = draft.target.len();
+    let name = end - tenant.len()..end;
+    let key = hex(&mac(hmac::HMAC_SHA256, MASTER_KEY.as_bytes(), format!("{source}\0{tenant}").as_bytes()));
+    if way % 8 < 4 {
+        return Spots { in_target: vec![name], ..show_key(draft, way, &key) };
+    }
+    draft.target.push_str("&key=");
+    let from = draft.target.len();
+    draft.target.push_str(&key);
+    Spots { in_target: vec![name, from..draft.target.len()], ..Spots::default() }
 }
 
 /// Under one of both names, after signatures of other keys.

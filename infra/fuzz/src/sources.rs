@@ -9,12 +9,14 @@ use webhook_forwarder::{Env, Forwarder, ForwarderConfig};
 
 use crate::queue::Memory;
 use crate::sign::{self, ED25519, ES256};
+use crate::sns;
 
 /// What opens each source that wants one. Published examples were made with those behind it.
 pub(crate) const ACCESS_KEY: &str = "fuzz-access-key";
 pub(crate) const SECRET: &str = "fuzz-signing-secret";
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub(crate) const VERIFY_TOKEN: &str = "fuzz-verify-token";
+pub(crate) const MASTER_KEY: &str = "fuzz-master-key-0123456789abcdef";
 /// As its provider has it.
 pub(crate) const TWILIO_URL: &str = "https://mycompany.com/myapp.php";
 pub(crate) const FATTURE_IN_CLOUD_URL: &str = "https://hooks.example/webhooks/fatture-in-cloud";
@@ -24,6 +26,8 @@ pub(crate) const FATTURE_IN_CLOUD_URL: &str = "https://hooks.example/webhooks/fa
 pub(crate) enum Proof {
     Open,
     Key,
+    /// Of the tenant that the query names.
+    TenantKey,
     StandardWebhooks,
     StandardWebhooksByPublicKey,
     Stripe,
@@ -34,6 +38,7 @@ pub(crate) enum Proof {
     Twilio,
     Token,
     ClientState,
+    Sns,
     /// Id, time and body, as the source's variables say.
     Described,
 }
@@ -72,6 +77,8 @@ static SOURCES: &[Source] = &[
     source("twilio", "twilio", Proof::Twilio),
     source("open", "plain", Proof::Open),
     Source { name: "near", scheme: "plain", proof: Proof::Key, near: true },
+    source("sns", "sns", Proof::Sns),
+    source("tenants", "plain", Proof::TenantKey),
 ];
 
 /// `a` is the first.
@@ -86,12 +93,14 @@ pub fn sources() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// What must not be in an event or an answer.
 pub(crate) fn secrets() -> impl Iterator<Item = &'static str> {
-    [ACCESS_KEY, SECRET, WEBHOOK_SECRET, &WEBHOOK_SECRET[6..], VERIFY_TOKEN].into_iter()
+    [ACCESS_KEY, SECRET, WEBHOOK_SECRET, &WEBHOOK_SECRET[6..], VERIFY_TOKEN, MASTER_KEY].into_iter()
 }
 
 pub(crate) fn forwarder() -> Forwarder<Memory> {
     static FORWARDER: LazyLock<Forwarder<Memory>> = LazyLock::new(|| {
-        let config = ForwarderConfig::with_env(Env::from_pairs(settings())).expect("the settings are good");
+        let mut config = ForwarderConfig::with_env(Env::from_pairs(settings())).expect("the settings are good");
+        webhook_forwarder::fuzzing::without_amazon(&mut config, sns::CERTIFICATE_PATH, sns::CERTIFICATE)
+            .expect("it is a certificate");
         Forwarder::new(&config, Memory)
     });
     FORWARDER.clone()
@@ -131,6 +140,9 @@ fn settings() -> Vec<(String, String)> {
         ("OPEN_PATH", "/api/WebhookForwarder"),
         ("NEAR_ACCESS_KEY", ACCESS_KEY),
         ("NEAR_ALLOW_IPS", "192.0.2.0/24"),
+        ("SNS_TOPIC", sns::TOPIC),
+        ("TENANTS_SCHEME", "plain"),
+        ("TENANTS_MASTER_KEY", &format!("{MASTER_KEY} another-{MASTER_KEY}")),
     ];
     settings.into_iter().map(|(name, value)| (format!("SOURCE_{name}"), value.to_owned())).collect()
 }

@@ -22,6 +22,7 @@ mod wait;
 mod azure;
 mod azure_request;
 mod http;
+mod https;
 mod lambda;
 mod secrets;
 
@@ -30,6 +31,7 @@ mod figures;
 pub use azure::{AzureHost, Mode};
 pub use broker::Broker;
 pub use figures::{figures, long, row};
+pub use https::HttpsServer;
 pub use lambda::LambdaApi;
 pub use moto::{Moto, SqsQueue};
 pub use proxy::Proxy;

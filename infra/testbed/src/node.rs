@@ -113,7 +113,7 @@ impl Node {
         let password = format!("{:016x}", random());
         let folder = tempfile::Builder::new().prefix("webhook-queue-broker-").tempdir().expect("a temporary folder");
         write_settings(folder.path(), &inside(&installation, folder.path()), ports, &password, settings);
-        write_certificates(folder.path());
+        write_certificates(folder.path(), &["localhost", "127.0.0.1"]);
 
         // From here on the guardian removes the folder.
         let folder = folder.keep();
@@ -277,18 +277,18 @@ fn write_settings(folder: &Path, inside: &Path, ports: Ports, password: &str, se
     );
 }
 
-/// A private certificate authority, and the node's certificate from it.
-fn write_certificates(folder: &Path) {
+/// A private certificate authority, and a server's certificate from it: `ca.pem`, `server.pem` and `server.key`.
+pub(crate) fn write_certificates(folder: &Path, names: &[&str]) {
     let key = || KeyPair::generate().expect("a key");
     let mut authority = CertificateParams::default();
     authority.distinguished_name.push(DnType::CommonName, "test authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let authority = CertifiedIssuer::self_signed(authority, key()).expect("a certificate authority");
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let server_key = key();
-    let mut server = CertificateParams::new(names).expect("names of a server");
-    server.distinguished_name.push(DnType::CommonName, "localhost");
+    let mut server =
+        CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("names of a server");
+    server.distinguished_name.push(DnType::CommonName, names[0]);
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let server = server.signed_by(&server_key, &authority).expect("a certificate");
     for (name, content) in

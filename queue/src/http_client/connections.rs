@@ -1,5 +1,7 @@
 //! HTTP connections to one peer, kept open from one request to the next.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,11 +30,13 @@ const TRUSTED_FOR: Duration = Duration::from_secs(4);
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The connections to one peer. At most one request is on each.
-pub(crate) struct Connections {
+pub struct Connections {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     most_idle: usize,
+    /// Where the host is, if not where its name says.
+    address: Option<SocketAddr>,
     /// The one that was used last is at the end.
     idle: Mutex<Vec<Idle>>,
 }
@@ -50,12 +54,7 @@ struct Connection {
 
 impl Connections {
     /// To a host, whose IPv6 address stands in brackets, with TLS where it is configured.
-    pub(crate) fn new(
-        host: &str,
-        port: u16,
-        tls: Option<ClientConfig>,
-        most_idle: usize,
-    ) -> Result<Connections, BoxError> {
+    pub fn new(host: &str, port: u16, tls: Option<ClientConfig>, most_idle: usize) -> Result<Connections, BoxError> {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = match tls {
             Some(config) => {
@@ -63,14 +62,19 @@ impl Connections {
             }
             None => None,
         };
-        Ok(Connections { host, port, tls, most_idle, idle: Mutex::default() })
+        Ok(Connections { host, port, tls, most_idle, address: None, idle: Mutex::default() })
+    }
+
+    /// Connects to this address, where somebody must be who can prove to be the host.
+    pub fn at(self, address: SocketAddr) -> Connections {
+        Connections { address: Some(address), ..self }
     }
 
     /// The answer to one request.
     ///
     /// Anybody in between may have dropped a connection that lay idle, and does not say so: a request that fails on one,
     /// or has no answer within `patience`, is sent once more, on a new one.
-    pub(crate) async fn exchange(
+    pub async fn exchange(
         &self,
         request: &Request<Full<Bytes>>,
         patience: Duration,
@@ -105,7 +109,10 @@ impl Connections {
     async fn connect(&self) -> Result<Connection, BoxError> {
         let peer = format!("{}:{}", self.host, self.port);
         let attempt = async {
-            let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+            let stream = match self.address {
+                None => TcpStream::connect((self.host.as_str(), self.port)).await?,
+                Some(address) => TcpStream::connect(address).await?,
+            };
             stream.set_nodelay(true)?;
             match &self.tls {
                 None => open(TokioIo::new(stream)).await,
@@ -128,6 +135,12 @@ impl Connections {
     /// Lets go of all connections that are not in use.
     pub(crate) fn clear(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,8 @@
-//! HTTP as RabbitMQ's management API and SQS are asked: connections that are kept open, and one TLS configuration.
+//! HTTP as RabbitMQ's management API, SQS and SNS are asked: connections that are kept open, and one TLS configuration. For
+//! the forwarder, so that there is only one of both; no part of the crate's interface.
 
 mod connections;
 mod tls;
 
-pub(crate) use connections::Connections;
-pub(crate) use tls::client_config;
+pub use connections::Connections;
+pub use tls::client_config;

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::BoxError;
 
 /// Trusts the certificates of `ca_file`, or else the public authorities.
-pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, BoxError> {
+pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, BoxError> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),

@@ -1,4 +1,4 @@
-//! Providers that send CloudEvents, or something like them.
+//! Providers that send CloudEvents, or say in the body what those would.
 
 use std::borrow::Cow::Borrowed;
 
@@ -97,6 +97,36 @@ pub(super) static GRAPH: Scheme = Scheme {
     readings: &[],
     switches_off: None,
 };
+
+/// What its headers say is not signed, and its body says it, too. When it asks whether a topic may send it is answered by a
+/// request, before this.
+pub(super) static SNS: Scheme = Scheme {
+    name: "sns",
+    methods: "POST",
+    proof: ProofKind::Topic,
+    handshakes: &[
+        about_the_subscription("SubscriptionConfirmation"),
+        about_the_subscription("UnsubscribeConfirmation"),
+    ],
+    readings: &[Reading {
+        id: Place::Json(&["MessageId"]),
+        event_type: Place::Json(&["Type"]),
+        time: Place::Json(&["Timestamp"]),
+        ..Reading::NOTHING
+    }],
+    switches_off: None,
+};
+
+const fn about_the_subscription(kind: &'static str) -> Handshake {
+    Handshake {
+        method: "POST",
+        mark: Some((Place::Json(&["Type"]), kind)),
+        verify_token: None,
+        challenge: &[Place::Json(&["Type"])],
+        proven: true,
+        answer: HandshakeAnswer::Nothing,
+    }
+}
 
 /// A CloudEvent whose attributes are headers.
 const BINARY: Reading = Reading {

@@ -33,6 +33,7 @@ pub(super) static ALL: &[&Scheme] = &[
     &signed::META,
     &signed::DROPBOX,
     &signed::TWILIO,
+    &events::SNS,
 ];
 
 /// What a provider is that signs nothing and names nothing: proof, type and tenant are in the URL or a header.
@@ -46,7 +47,7 @@ pub(super) static PLAIN: Scheme = Scheme {
 };
 
 /// Its own page is of two minds whether a legacy webhook comes by POST or by GET.
-static E_CONOMIC: Scheme = Scheme {
+pub(super) static E_CONOMIC: Scheme = Scheme {
     name: "e-conomic",
     methods: "GET, POST",
     proof: ProofKind::Nothing,

@@ -55,7 +55,7 @@ impl Signed {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let now = UNIX_EPOCH + Duration::from_secs(self.at);
         let claim = source.claim(&parts, now)?;
-        match source.take(claim, Verified::None, &parts, None, &self.body)? {
+        match source.take(claim, &source.verify_caller(&parts, None)?, &parts, None, &self.body)? {
             Taken::Event(_, verified) => Ok(verified),
             Taken::Handshake(_) => panic!("a handshake"),
         }
@@ -279,10 +279,11 @@ fn a_secret_may_be_any_text() {
 
 #[test]
 fn no_debug_print_holds_a_secret() {
-    let secrets = ["s3cret-key", "whsec_czNjcmV0", "s3cret-token", "czNjcmV0"];
+    let secrets = ["s3cret-key-of-32-characters-and-more", "whsec_czNjcmV0", "s3cret-token", "czNjcmV0"];
     let sources = sources(&[
         ("SOURCE_GITHUB_SIGNING_SECRET", secrets[0]),
         ("SOURCE_GITHUB_ACCESS_KEY", secrets[0]),
+        ("SOURCE_GITHUB_MASTER_KEY", secrets[0]),
         ("SOURCE_STANDARD_WEBHOOKS_SIGNING_SECRET", secrets[1]),
         ("SOURCE_META_SIGNING_SECRET", secrets[0]),
         ("SOURCE_META_VERIFY_TOKEN", secrets[2]),

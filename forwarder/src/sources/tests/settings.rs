@@ -36,6 +36,7 @@ fn a_source_has_the_scheme_of_its_name() {
         ("SOURCE_GITHUB_SCHEME", "plain"),
         ("SOURCE_GITHUB_OPEN", "yes"),
         ("SOURCE_GRAPH_VERIFY_TOKEN", "t"),
+        ("SOURCE_SNS_TOPIC", "arn:aws:sns:eu-north-1:123456789012:orders"),
         ("SOURCE_STANDARD_WEBHOOKS_PUBLIC_KEY", "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="),
         ("SOURCE_STRIPE_SIGNING_SECRET", "s"),
     ]), @r#"
@@ -46,6 +47,7 @@ fn a_source_has_the_scheme_of_its_name() {
     forge github: signature and access key
     github plain: open to everybody
     graph graph: token in the body
+    sns sns: signature
     standard-webhooks standard-webhooks: signature
     stripe stripe: signature
     "#);
@@ -59,6 +61,7 @@ fn a_scheme_says_what_it_needs() {
         ("SOURCE_GRAPH_OPEN", "yes"),
         ("SOURCE_HMAC_SIGNING_SECRET", "s"),
         ("SOURCE_META_SIGNING_SECRET", "s"),
+        ("SOURCE_SNS_ACCESS_KEY", "k"),
         ("SOURCE_STANDARD_WEBHOOKS_SCHEME", "standard-webhooks"),
         ("SOURCE_TWILIO_SIGNING_SECRET", "s"),
     ]), @r#"
@@ -68,6 +71,7 @@ fn a_scheme_says_what_it_needs() {
     SOURCE_GRAPH_OPEN: has no effect on a source that is protected; remove it, or the protection
     SOURCE_HMAC_SIGNATURE_HEADER: is needed by the scheme hmac: set it to the name of the header that holds the signature
     SOURCE_META_VERIFY_TOKEN: is needed by the scheme meta: set it to the token that you have given to the provider
+    SOURCE_SNS_TOPIC: is needed by the scheme sns: set it to the ARN of the topic, like arn:aws:sns:eu-north-1:123456789012:orders
     SOURCE_STANDARD_WEBHOOKS_SIGNING_SECRET: is needed by the scheme standard-webhooks: set it to the secret that the provider signs with, or choose the scheme plain
     SOURCE_TWILIO_URL: is needed by the scheme twilio: set it to the public URL of this source, exactly as the provider has it
     "#);
@@ -108,6 +112,9 @@ fn keys_and_addresses_are_looked_at() {
         ("SOURCE_C_SCHEME", "twilio"),
         ("SOURCE_C_SIGNING_SECRET", " "),
         ("SOURCE_C_URL", "https://hooks.example/a b"),
+        ("SOURCE_D_SCHEME", "sns"),
+        ("SOURCE_D_TOPIC", "orders"),
+        ("SOURCE_D_SIGNING_SECRET", "s3cret"),
     ]), @r#"
     SOURCE_A_PUBLIC_KEY: a public key of this scheme is 32 bytes as Base64, after whpk_
     SOURCE_A_SIGNING_SECRET: a secret of this scheme is Base64, after whsec_ or not
@@ -116,6 +123,8 @@ fn keys_and_addresses_are_looked_at() {
     SOURCE_B_URL: is not a URL like https://hooks.example.com/webhooks/shop
     SOURCE_C_SIGNING_SECRET: is needed by the scheme twilio: set it to the secret that the provider signs with, or choose the scheme plain
     SOURCE_C_URL: is not a URL like https://hooks.example.com/webhooks/shop
+    SOURCE_D_SIGNING_SECRET: has no effect with the scheme sns, which uses SOURCE_D_TOPIC; remove it
+    SOURCE_D_TOPIC: is not the ARN of a topic, like arn:aws:sns:eu-north-1:123456789012:orders
     "#);
 }
 

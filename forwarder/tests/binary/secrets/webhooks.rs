@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use serde_json::json;
 
-use super::Variables;
 use super::canaries::Canaries;
-use crate::process::post;
+use super::{Variables, borrowed};
+use crate::process::{post, run};
 
 /// One source for each kind of proof.
 pub(crate) fn sources(secrets: &mut Canaries) -> Variables {
@@ -24,6 +24,8 @@ pub(crate) fn sources(secrets: &mut Canaries) -> Variables {
         ("SOURCE_TWILIO_URL", format!("https://user:{}@hooks.example/webhooks/twilio", secrets.of("TwilioUrl"))),
         ("SOURCE_FATTURE_IN_CLOUD_URL", format!("https://hooks.example/fic?key={}", secrets.of("FattureUrl"))),
         ("SOURCE_FATTURE_IN_CLOUD_ACCESS_KEY", secrets.of("FattureKey")),
+        ("SOURCE_TENANTS_SCHEME", "plain".to_owned()),
+        ("SOURCE_TENANTS_MASTER_KEY", secrets.of("TenantsMasterKey")),
         ("SOURCE_SHOP_SCHEME", "hmac".to_owned()),
         ("SOURCE_SHOP_SIGNING_SECRET", secrets.of("Shop")),
         ("SOURCE_SHOP_SIGNATURE_HEADER", "x-signature".to_owned()),
@@ -56,6 +58,7 @@ pub(crate) fn requests(sources: &Variables, secrets: &mut Canaries) -> (usize, V
         to("/webhooks/e-conomic/undecodable", &format!("Authorization: Basic {basic}\r\n"), &body),
         to("/webhooks/github", &format!("X-Hub-Signature-256: sha256={tag}\r\n"), &body),
         to("/webhooks/graph", "", &state),
+        post(&format!("/webhooks/tenants?tenant=42&key={}", tenant_key(sources, secrets)), b"", body.as_bytes()),
     ];
     let taken = all.len();
 
@@ -80,6 +83,8 @@ pub(crate) fn requests(sources: &Variables, secrets: &mut Canaries) -> (usize, V
     ] {
         all.push(to(&format!("/webhooks/{source}"), &signature, &body));
     }
+    let master = of(sources, "SOURCE_TENANTS_MASTER_KEY");
+    all.push(post(&format!("/webhooks/tenants?tenant=42&key={master}"), b"", body.as_bytes()));
     all.push(to("/hook", &signature, &body));
     all.push(to(&format!("/webhooks/{query}"), "", &body));
     all.push(to("/webhooks/e-conomic", &format!("X-Webhook-Key: {key}\r\n"), &body.repeat(100)));
@@ -104,4 +109,14 @@ pub(crate) fn requests(sources: &Variables, secrets: &mut Canaries) -> (usize, V
         all.push(malformed.into_bytes());
     }
     (taken, all)
+}
+
+/// The key of the tenant 42. The command that prints it shows no other secret.
+fn tenant_key(sources: &Variables, secrets: &mut Canaries) -> String {
+    let output = run(&["url", "https://hooks.example", "tenants", "42"], &borrowed(sources));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    secrets.assert_absent("url", &printed);
+    let (_, key) = printed.trim_end().split_once("key=").unwrap_or_else(|| panic!("no key in {printed:?}"));
+    secrets.add("TenantKey", key);
+    key.to_owned()
 }
