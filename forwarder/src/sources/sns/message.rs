@@ -34,7 +34,13 @@ pub(super) struct Message<'a> {
     pub(super) signing_cert_url: Cow<'a, str>,
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    /// Reads a body. A list is none: its items would be taken for the fields in their order.
+    pub(super) fn read(body: &'a [u8]) -> Option<Message<'a>> {
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        if is_object { serde_json::from_slice(body).ok() } else { None }
+    }
+
     /// Names and values in turn, each on a line of its own, in the order of the names.
     pub(super) fn signed_text(&self) -> Option<(Kind, String)> {
         let kind = match &*self.kind {

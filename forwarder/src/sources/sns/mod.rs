@@ -73,7 +73,7 @@ impl TopicCheck {
     ///
     /// Whatever can be told from the message alone is, before anything is fetched for it.
     pub(super) async fn verify(&self, body: &[u8], deadline: Instant) -> Result<(), Refusal> {
-        let message: Message<'_> = serde_json::from_slice(body).map_err(|_| NO_MESSAGE)?;
+        let message = Message::read(body).ok_or(NO_MESSAGE)?;
         let (kind, text) = message.signed_text().ok_or(NO_MESSAGE)?;
         let algorithm = algorithm(&message.signature_version).ok_or(NO_MESSAGE)?;
         let signature = STANDARD.decode(&*message.signature).map_err(|_| NO_MESSAGE)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{HttpsServer, eventually};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -79,6 +79,19 @@ async fn a_message_of_another_kind_topic_or_key_is_refused() {
     let by_another = good.replace(CERTIFICATE, "/other.pem").into_bytes();
     assert_eq!(stage.send(by_another).await, StatusCode::UNAUTHORIZED);
     assert_eq!(stage.events().len(), 0);
+}
+
+/// The items of a list would be taken for the fields in their order: a message with no name that anybody reads, and no id.
+#[tokio::test]
+async fn a_message_in_another_form_is_none() {
+    let stage = Stage::start().await;
+    for kind in ["Notification", "SubscriptionConfirmation"] {
+        let fields: Value = serde_json::from_slice(&message(kind, 1, json!({ "Subject": null }))).unwrap();
+        let names = ["Type", "MessageId", "TopicArn", "Subject", "Message", "Timestamp", "Token", "SubscribeURL"];
+        let names = names.into_iter().chain(["SignatureVersion", "Signature", "SigningCertURL"]);
+        let list: Vec<&Value> = names.map(|name| &fields[name]).collect();
+        stage.assert_refused_unasked(kind, json!(list).to_string().into_bytes()).await;
+    }
 }
 
 /// The URLs that are no certificate and no confirmation are in `region`; these are those that would do harm.
