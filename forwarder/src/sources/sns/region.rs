@@ -32,11 +32,13 @@ impl Region {
         &self.host
     }
 
-    /// The path of a certificate, where the URL is of one.
+    /// The path of a certificate, where the URL is of one. It has no other: with more than one, a single certificate could
+    /// push all others out of those that are kept.
     pub(super) fn certificate<'a>(&self, url: &'a str) -> Option<&'a str> {
         let path = self.target(url)?;
-        let is_file = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
-        (path.ends_with(".pem") && path.chars().all(is_file)).then_some(path)
+        let is_file = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let is_plain = |name: &str| !matches!(name, "" | "." | "..") && name.chars().all(is_file);
+        (path.ends_with(".pem") && path.split('/').skip(1).all(is_plain)).then_some(path)
     }
 
     /// The target of the request that confirms a subscription to this topic, where the URL is for nothing else.
@@ -94,6 +96,8 @@ mod tests {
         }
         for path in
             ["", "/", "a.pem", "/a.crt", "/a.pem?", "/a?b=.pem", "/a#.pem", "/a%00.pem", "/@evil.pem", "/a b.pem"]
+                .into_iter()
+                .chain(["//a.pem", "/./a.pem", "/b/../a.pem", "/b//a.pem"])
         {
             assert_eq!(region.certificate(&format!("https://{}{path}", region.host)), None, "{path}");
         }
