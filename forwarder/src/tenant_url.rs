@@ -4,6 +4,7 @@ use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use webhook_queue::{ConfigError, Env};
 
+use crate::event::is_type;
 use crate::route::WEBHOOKS;
 use crate::sources::Sources;
 
@@ -76,7 +77,7 @@ fn written(env: &mut Env, base: &str, source: &str, tenant: &str, event_type: Op
 
 fn check_arguments(env: &mut Env, base: &str, tenant: &str, event_type: Option<&str>) {
     let is_base = base.parse::<Uri>().is_ok_and(|uri| {
-        uri.scheme().is_some() && uri.host().is_some() && uri.query().is_none() && !base.contains('#')
+        matches!(uri.scheme_str(), Some("https" | "http")) && uri.query().is_none() && !base.contains('#')
     });
     if !is_base {
         env.problem("<base>", "is not where a forwarder can be reached, like https://hooks.example");
@@ -85,7 +86,7 @@ fn check_arguments(env: &mut Env, base: &str, tenant: &str, event_type: Option<&
         env.problem("<tenant>", "is empty, or has control characters");
     }
     // Whoever sends the webhook would take dots for the way to another path.
-    if event_type.is_some_and(|name| name.trim_matches('.').is_empty() || name.chars().any(char::is_control)) {
-        env.problem("<type>", "is empty, only dots, or has control characters");
+    if event_type.is_some_and(|name| name.trim_matches('.').is_empty() || !is_type(name)) {
+        env.problem("<type>", "is empty, only dots, too long, or has control characters");
     }
 }

@@ -11,8 +11,10 @@ pub(super) fn of(event_type: &str) -> Option<&'static str> {
         "invoice-booked" => Some("&invoiceno=[INVOICENO]"),
         "day-book-booked" => Some("&daybookno=[DAYBOOKNO]&fromserialno=[FROMSERIALNO]&toserialno=[TOSERIALNO]"),
         "product-inventory-updated" => Some("&number=[NUMBER]"),
-        name if name.ends_with("-updated") => Some("&newnumber=[NEWNUMBER]&oldnumber=[OLDNUMBER]"),
-        name if name.starts_with(|first: char| first.is_ascii_uppercase()) => Some(""),
+        name if name == "dimension" || name.ends_with("-updated") => {
+            Some("&newnumber=[NEWNUMBER]&oldnumber=[OLDNUMBER]")
+        }
+        name if name.starts_with(char::is_uppercase) && !name.contains(char::is_lowercase) => Some(""),
         _ => None,
     }
 }
@@ -30,7 +32,9 @@ mod tests {
     #[test]
     fn every_type_has_its_own() {
         assert_eq!(of("product-updated"), of("vat-account-updated"));
+        assert_eq!(of("product-updated"), of("dimension"));
         assert_eq!((of("INVOICE_BOOKED"), of("product-update"), of("")), (Some(""), None, None));
+        assert_eq!((of("Invoice-booked"), of("Dimension")), (None, None));
         let of_all = ["product-updated", "invoice-booked", "day-book-booked", "product-inventory-updated"].map(of);
         let of_all = of_all.map(Option::unwrap).concat();
         let used: Vec<&str> = query::pairs(&of_all[1..]).map(|(_, _, value)| value).collect();

@@ -106,12 +106,14 @@ async fn a_url_that_nobody_has_filled_in_is_no_event() {
 fn a_url_that_could_not_be_used_is_not_made() {
     let shop = ("SOURCE_SHOP_MASTER_KEY", MASTER.1);
     let url = "https://hooks.example";
+    let endless = "X".repeat(201);
     let problems: Vec<String> = [
         (shop, "hooks.example", "shop", "", Some("..")),
         (shop, "https://hooks.example/?a", "shop", "a\n", Some("")),
         (shop, url, "Shop", "1", None),
         (MASTER, url, "e-conomic", "1", Some("product-update")),
         (MASTER, url, "e-conomic", "1", None),
+        (MASTER, "ftp://hooks.example", "e-conomic", "1", Some(&*endless)),
         (("SOURCE_SHOP_OPEN", "yes"), url, "shop", "1", None),
         (("SOURCE_SHOP_MASTER_KEY", "short"), url, "shop", "1", None),
     ]
@@ -121,11 +123,12 @@ fn a_url_that_could_not_be_used_is_not_made() {
     })
     .collect();
     assert_snapshot!(problems.join("\n"), @r#"
-    <base>: is not where a forwarder can be reached, like https://hooks.example; <tenant>: is empty, or has control characters; <type>: is empty, only dots, or has control characters
-    <base>: is not where a forwarder can be reached, like https://hooks.example; <tenant>: is empty, or has control characters; <type>: is empty, only dots, or has control characters
+    <base>: is not where a forwarder can be reached, like https://hooks.example; <tenant>: is empty, or has control characters; <type>: is empty, only dots, too long, or has control characters
+    <base>: is not where a forwarder can be reached, like https://hooks.example; <tenant>: is empty, or has control characters; <type>: is empty, only dots, too long, or has control characters
     <source>: 'Shop' is not configured; configured are: shop
     <type>: is needed by e-conomic, whose requests do not name it: the name of the web hook like product-updated or invoice-booked, or of an event type of the Webhooks API like INVOICE_BOOKED
     <type>: is needed by e-conomic, whose requests do not name it: the name of the web hook like product-updated or invoice-booked, or of an event type of the Webhooks API like INVOICE_BOOKED
+    <base>: is not where a forwarder can be reached, like https://hooks.example; <type>: is empty, only dots, too long, or has control characters
     SOURCE_SHOP_MASTER_KEY: is not set, and makes the keys of tenants: set it to a long random key, here and where webhooks are received
     SOURCE_SHOP_MASTER_KEY: holds a key of less than 32 characters: set it to a random one
     "#);
