@@ -19,9 +19,10 @@ pub(super) fn of(event_type: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a value was left as it was written: then no web hook was sent, and somebody looked where a link leads.
-pub(super) fn is_one(value: &str) -> bool {
-    ALL.iter().any(|field| value.eq_ignore_ascii_case(field))
+/// Whether text is a merge field, left as it was written: of none but those, no web hook was sent, and somebody looked where a
+/// link leads.
+pub(super) fn is_one(text: &str) -> bool {
+    ALL.iter().any(|field| text.eq_ignore_ascii_case(field))
 }
 
 #[cfg(all(test, feature = "standalone"))]
