@@ -1,5 +1,6 @@
 //! The merge fields of a web hook, wherever and however its user has written them.
 
+use serde::de::IgnoredAny;
 use webhook_queue::Event;
 
 use crate::providers::{Unreadable, text};
@@ -41,12 +42,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A body of nothing but two values and what is between them.
+    /// A body of nothing but two values and what is between them. JSON may have a `&` in it, too.
     pub(super) fn two_without_names(&self) -> Result<Option<(String, String)>, Unreadable> {
         let body = &self.event.body;
         let mut values = body.split(|&byte| byte == b'&');
         let (Some(first), Some(second), None) = (values.next(), values.next(), values.next()) else { return Ok(None) };
-        if body.contains(&b'=') {
+        let is_json = || serde_json::from_slice::<IgnoredAny>(body).is_ok();
+        if body.contains(&b'=') || is_json() {
             return Ok(None);
         }
         Ok(Some((self.unless_merge_field(trimmed(first))?, self.unless_merge_field(trimmed(second))?)))

@@ -80,7 +80,7 @@ fn two_values_without_names_are_the_old_and_the_new_number() {
     assert_eq!(change("", "33&34"), Change::Renumbered { old: "33".to_owned(), new: "34".to_owned() });
     assert_eq!(change("", "&33"), Change::Created { number: "33".to_owned() });
     assert_eq!(change("", "33&"), Change::Deleted { number: "33".to_owned() });
-    for body in ["", "33", "33&33&33", "a=33&33", "{}"] {
+    for body in ["", "33", "33&33&33", "a=33&33", "{}", r#" {"name":"Smith & Co"}"#] {
         assert_eq!(wrong::<Change>("", body), "`newnumber` is neither in its URL nor in its data", "{body}");
     }
     assert_eq!(wrong::<Change>("newnumber=33", "33&33"), "`oldnumber` is neither in its URL nor in its data");
