@@ -88,7 +88,7 @@ fn read(env: &mut Env, upper: &str, first_variable: &str) -> Option<Source> {
     let scheme = read_scheme(env, &setting, &name)?;
     let own = settings::read(env, scheme, &setting);
     let keys = read_keys(env, &setting);
-    let tenant_keys = env.parsed(&setting("MASTER_KEY"), None, |text| TenantKeys::parse(&name, text).map(Some));
+    let tenant_keys = read_tenant_keys(env, &setting, &name, scheme);
     let addresses = read_addresses(env, &setting);
     let path = read_path(env, &setting);
     check_protection(env, &setting, &name, scheme);
@@ -113,6 +113,25 @@ fn read_keys(env: &mut Env, setting: &impl Fn(&str) -> String) -> AccessKeys {
     let keys = AccessKeys::parse(&text);
     if keys.is_empty() {
         env.problem(&setting("ACCESS_KEY"), "holds no key");
+    }
+    keys
+}
+
+fn read_tenant_keys(
+    env: &mut Env,
+    setting: &impl Fn(&str) -> String,
+    name: &str,
+    scheme: &Scheme,
+) -> Option<TenantKeys> {
+    let keys = env.parsed(&setting("MASTER_KEY"), None, |text| TenantKeys::parse(name, text).map(Some));
+    if keys.is_some() && matches!(scheme.proof, ProofKind::Token(_)) {
+        let problem = format!(
+            "cannot be used with the scheme {}, whose tokens are for the one {} and not for that of a tenant; remove it: \
+             they prove the tenant",
+            scheme.name,
+            setting("URL")
+        );
+        env.problem(&setting("MASTER_KEY"), problem);
     }
     keys
 }
@@ -275,6 +294,9 @@ mod tests {
             ("SOURCE_O_MASTER_KEY", " "),
             ("SOURCE_P_MASTER_KEY", "0123456789abcdef0123456789abcdef"),
             ("SOURCE_P_OPEN", "yes"),
+            ("SOURCE_Q_SCHEME", "fatture-in-cloud"),
+            ("SOURCE_Q_URL", "https://hooks.example/webhooks/q"),
+            ("SOURCE_Q_MASTER_KEY", "0123456789abcdef0123456789abcdef"),
             ("SOURCE_NONSENSE", "1"),
         ];
         assert_snapshot!(read(&mistakes).unwrap_err(), @r"
@@ -290,6 +312,7 @@ mod tests {
         SOURCE_N_MASTER_KEY: holds a key of less than 32 characters: set it to a random one
         SOURCE_O_MASTER_KEY: holds no key
         SOURCE_P_OPEN: has no effect on a source that is protected; remove it, or the protection
+        SOURCE_Q_MASTER_KEY: cannot be used with the scheme fatture-in-cloud, whose tokens are for the one SOURCE_Q_URL and not for that of a tenant; remove it: they prove the tenant
         SOURCE_g_OPEN: a source's name is written with A-Z, 0-9 and single underscores, like E_CONOMIC
         SOURCE_D_ACESS_KEY: is not a known variable: was SOURCE_D_ACCESS_KEY meant?
         SOURCE_NONSENSE: is not a known variable
