@@ -27,9 +27,8 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 ///
 /// let env = Env::from_pairs([("SOURCE_E_CONOMIC_MASTER_KEY", "0123456789abcdef0123456789abcdef")]);
 /// let url = tenant_url(env, "https://hooks.example", "e-conomic", "123456", Some("product-updated"))?;
-/// let expected = "https://hooks.example/webhooks/e-conomic/product-updated\
-///                 ?tenant=123456&newnumber=[NEWNUMBER]&oldnumber=[OLDNUMBER]&key=";
-/// assert!(url.starts_with(expected));
+/// assert!(url.starts_with("https://hooks.example/webhooks/e-conomic/product-updated?tenant=123456&key="));
+/// assert!(url.ends_with("&newnumber=[NEWNUMBER]&oldnumber=[OLDNUMBER]"));
 /// # Ok::<(), webhook_forwarder::ConfigError>(())
 /// ```
 pub fn tenant_url(
@@ -72,7 +71,8 @@ fn written(env: &mut Env, base: &str, source: &str, tenant: &str, event_type: Op
     let base = base.trim_end_matches('/');
     let escaped = |text| utf8_percent_encode(text, ESCAPED);
     let event_type_in_path = event_type.map(|name| format!("/{}", escaped(name))).unwrap_or_default();
-    Some(format!("{base}{WEBHOOKS}{}{event_type_in_path}?tenant={}{fields}&key={key}", source.name, escaped(tenant)))
+    // The fields are last: nobody knows whether e-conomic escapes what it fills in, and a `#` would cut off the rest.
+    Some(format!("{base}{WEBHOOKS}{}{event_type_in_path}?tenant={}&key={key}{fields}", source.name, escaped(tenant)))
 }
 
 fn check_arguments(env: &mut Env, base: &str, tenant: &str, event_type: Option<&str>) {
