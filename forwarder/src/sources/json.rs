@@ -34,7 +34,7 @@ impl Strings {
     }
 
     pub(super) fn get(&self, path: Path) -> Option<&str> {
-        self.found.iter().rev().find(|(found, _)| *found == path).map(|(_, text)| text.as_str())
+        self.found.iter().find(|(found, _)| *found == path).map(|(_, text)| text.as_str())
     }
 }
 
@@ -53,7 +53,10 @@ impl Node<'_> {
     fn found(self, text: &str) {
         let here = self.wanted.iter().filter(|(_, left)| left.is_empty());
         if text.len() <= MAX_BYTES {
-            self.found.extend(here.map(|(path, _)| (*path, text.to_owned())));
+            for (path, _) in here {
+                self.found.retain(|(found, _)| found != path);
+                self.found.push((*path, text.to_owned()));
+            }
         }
     }
 }
@@ -86,15 +89,15 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let before = self.found.len();
         let wanted = self.behind(ONLY_ITEM);
+        let through: Vec<Path> = wanted.iter().map(|(path, _)| *path).collect();
         let first = list.next_element_seed(Node { wanted, found: &mut *self.found })?;
         let mut is_alone = first.is_some();
         while list.next_element::<IgnoredAny>()?.is_some() {
             is_alone = false;
         }
         if !is_alone {
-            self.found.truncate(before);
+            self.found.retain(|(path, _)| !through.contains(path));
         }
         Ok(())
     }
@@ -152,6 +155,13 @@ mod tests {
         assert_eq!(read(r#"[{"data":{"id":"1"}},{"data":{"id":"2"}}]"#, ITEM), None);
         assert_eq!(read(r#"[{"data":{"id":"1"}},7]"#, ITEM), None);
         assert_eq!(read("[]", ITEM), None);
+    }
+
+    #[test]
+    fn names_without_end_take_no_memory() {
+        let text = format!("[{{{}\"data\":{{\"id\":\"y\"}}}}]", r#""data":{"id":"x"},"#.repeat(1000));
+        let strings = Strings::read(text.as_bytes(), &[ID, ITEM]);
+        assert_eq!((strings.get(ITEM), strings.found.len()), (Some("y"), 1));
     }
 
     #[test]
