@@ -17,6 +17,11 @@ const WRONG: Refusal = Refusal::NotProven(
     "the signature is wrong: the secret or the source's URL is not what the provider has, or the body was changed",
 );
 
+const TOO_MANY: Refusal = Refusal::NotProven("the form has more fields than anybody signs");
+
+/// Of a form. No provider sends as many, and whoever signs nothing must not make us sort millions.
+const MAX_FIELDS: usize = 10_000;
+
 /// How the signatures of one source are checked.
 #[derive(Clone, Debug)]
 pub(super) struct SignedUrlCheck {
@@ -43,7 +48,7 @@ impl SignedUrlCheck {
             // The digest is part of the URL, and so signed.
             Some(digest) if is_digest(&digest, body) => String::new(),
             Some(_) => return Err(WRONG),
-            None => fields(std::str::from_utf8(body).map_err(|_| WRONG)?),
+            None => fields(std::str::from_utf8(body).map_err(|_| WRONG)?).ok_or(TOO_MANY)?,
         };
         let url = format!("{}{behind}", self.url.expose_secret());
         let passed = spellings(&url).iter().any(|url| self.is_signed(shown, &format!("{url}{fields}")));
@@ -62,8 +67,11 @@ fn is_digest(shown: &str, body: &[u8]) -> bool {
     hex(digest::digest(&digest::SHA256, body).as_ref()) == shown
 }
 
-/// The fields of a form, sorted, each value of a name once, with nothing between them.
-fn fields(form: &str) -> String {
+/// The fields of a form, sorted, each value of a name once, with nothing between them; none where there are too many.
+fn fields(form: &str) -> Option<String> {
+    if form.split('&').nth(MAX_FIELDS).is_some() {
+        return None;
+    }
     let mut fields: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>> = BTreeMap::new();
     for pair in form.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -76,7 +84,7 @@ fn fields(form: &str) -> String {
             text.extend_from_slice(&value);
         }
     }
-    query::readable(&text)
+    Some(query::readable(&text))
 }
 
 fn decoded(text: &str) -> Vec<u8> {
@@ -135,6 +143,18 @@ mod tests {
             "?foo=1&bar=2",
             &form.replace("&Digits=1234&Digits=1234", "&Digits=1234")
         ));
+    }
+
+    #[test]
+    fn fields_without_end_take_no_memory() {
+        let passes = |count: usize| {
+            let names: Vec<String> = (0..count).map(|number| format!("f{number:05}")).collect();
+            let text = format!("https://mycompany.com/myapp.php{}", names.concat());
+            let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"12345");
+            passes(&STANDARD.encode(hmac::sign(&key, text.as_bytes())), "", &names.join("&"))
+        };
+        assert!(passes(MAX_FIELDS));
+        assert!(!passes(MAX_FIELDS + 1));
     }
 
     #[test]
