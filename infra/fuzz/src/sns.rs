@@ -36,6 +36,22 @@ const FIELDS: [(&str, &str); 5] = [
     ("Token", "2336412f37fb"),
 ];
 
+const MAKES_A_LIST: u8 = b'[';
+/// As the forwarder has them.
+const IN_A_LIST: [&str; 11] = [
+    "Type",
+    "MessageId",
+    "TopicArn",
+    SUBJECT,
+    "Message",
+    "Timestamp",
+    "Token",
+    "SubscribeURL",
+    "SignatureVersion",
+    "Signature",
+    "SigningCertURL",
+];
+
 /// Makes the body a message and signs it: of any text by version 2, and by version 1, which this key can only sign by
 /// `openssl`, of that text alone. Whatever else is in the body stays. Returns what the signature covers.
 pub(crate) fn sign(draft: &mut Draft, way: u8) -> &'static [&'static str] {
@@ -86,9 +102,15 @@ fn second_version(message: &Map<String, Value>, covered: &[&str]) -> String {
     STANDARD.encode(signature)
 }
 
-/// Changes a character of a signed message: of what is covered, or of what says how.
+/// Changes a character of a signed message: of what is covered, or of what says how. Or makes a list of it, whose items have
+/// no names.
 pub(crate) fn alter(draft: &mut Draft, covered: &[&str], spot: u8) {
     let mut message: Value = serde_json::from_slice(&draft.body).unwrap();
+    if spot == MAKES_A_LIST {
+        let items = IN_A_LIST.map(|name| message[name].take());
+        draft.body = Value::from_iter(items).to_string().into_bytes();
+        return;
+    }
     let fields = covered.iter().copied().chain(["Signature", "SignatureVersion", "SigningCertURL"]);
     let fields: Vec<&str> = fields.filter(|name| message[name].is_string()).collect();
     let field = &mut message[fields[usize::from(spot) % fields.len()]];
