@@ -221,23 +221,27 @@ impl Source {
         handshake::answer(handshakes, request, self.verify_token.as_ref())
     }
 
-    /// A request without a body is an event where the scheme has such, and where its query says more than whose it is: else
-    /// it may be a mail program that looks where the URL leads. One number that was filled in is enough, whatever was not.
+    /// A request without a body is an event where the scheme has such, and where its query says more than a key. Merge
+    /// fields that nobody has filled in say that a mail program looks where the URL leads; one number is enough, whatever
+    /// else was not filled in.
     fn check_event_by_get(&self, parts: &Parts) -> Result<(), Refusal> {
         if !self.scheme.takes_events_by_get() {
             return Err(Refusal::Unreadable("this is no handshake that the scheme knows, and webhooks come by POST"));
         }
-        let says_what_happened = |(pair, name, value): (&str, Cow<'_, str>, &str)| {
-            let says_who_or_what = is_key_parameter(&name) || name == "tenant" || name == "type";
-            let is_unfilled = merge_fields::is_one(&name) || merge_fields::is_one(&query::decoded(value));
-            !pair.is_empty() && !says_who_or_what && !is_unfilled
+        let pairs = query::pairs(parts.uri.query().unwrap_or_default());
+        let said: Vec<_> = pairs.filter(|(pair, name, _)| !pair.is_empty() && !is_key_parameter(name)).collect();
+        let is_unfilled = |(_, name, value): &(&str, Cow<'_, str>, &str)| {
+            merge_fields::is_one(name) || merge_fields::is_one(&query::decoded(value))
         };
-        if query::pairs(parts.uri.query().unwrap_or_default()).any(says_what_happened) {
-            return Ok(());
+        let is_filled =
+            |pair: &(&str, Cow<'_, str>, &str)| pair.1 != "tenant" && pair.1 != "type" && !is_unfilled(pair);
+        if said.is_empty() {
+            return Err(Refusal::Unreadable("a webhook that comes by GET says what happened in its query"));
         }
-        Err(Refusal::Unreadable(
-            "a webhook that comes by GET says what happened in its query, and merge fields that nobody has filled in do not",
-        ))
+        if said.iter().any(is_unfilled) && !said.iter().any(is_filled) {
+            return Err(Refusal::Unreadable("the query has merge fields and no numbers: nobody has filled them in"));
+        }
+        Ok(())
     }
 
     /// What stands behind the source's own address in that of the request.

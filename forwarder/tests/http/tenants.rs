@@ -99,7 +99,7 @@ async fn a_url_that_nobody_has_filled_in_is_no_event() {
     let legacy = target("invoice-booked");
     let escaped = legacy.replace('[', "%5B").replace(']', "%5D");
     let bare = legacy.replace("invoiceno=", "");
-    for target in [escaped, bare, legacy, target("INVOICE_BOOKED")] {
+    for target in [escaped, bare, legacy] {
         assert_eq!(
             server.exchange(format!("GET {target} HTTP/1.1\r\nhost: test\r\n\r\n")).await.status,
             400,
@@ -110,6 +110,9 @@ async fn a_url_that_nobody_has_filled_in_is_no_event() {
 
     // Somebody has asked for a field that the web hook does not have.
     let sent = target("product-updated").replace("[NEWNUMBER]", "33");
+    assert_eq!(server.exchange(format!("GET {sent} HTTP/1.1\r\nhost: test\r\n\r\n")).await.status, 200);
+    // Somebody has asked for none, which e-conomic allows: a link that is looked at is not worth a web hook that is lost.
+    let sent = target("INVOICE_BOOKED");
     assert_eq!(server.exchange(format!("GET {sent} HTTP/1.1\r\nhost: test\r\n\r\n")).await.status, 200);
 }
 
