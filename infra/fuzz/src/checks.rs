@@ -46,7 +46,7 @@ impl Sent<'_> {
     /// Whether it may take a certificate, or the confirmation of a subscription: nobody can be asked for them.
     fn may_ask_amazon(&self) -> bool {
         if !self.is_for_the_source() {
-            return self.draft.target.contains("/webhooks/sns");
+            return self.source.proof == Proof::Sns || self.draft.target.contains("/webhooks/sns");
         }
         let is_subscription = || sns::kind(&self.draft.body).as_deref() == Some(sns::SUBSCRIPTION);
         self.source.proof == Proof::Sns && (self.signing != Signing::Signed || is_subscription())
