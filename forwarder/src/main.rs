@@ -123,9 +123,31 @@ async fn serve(mut env: Env) -> Result<(), Failure> {
     let publisher = open(&config)?;
     let listener = webhook_forwarder::listen(config.listen)
         .map_err(|error| Failure::Work(format!("LISTEN: cannot listen on {}: {error}", config.listen).into()))?;
-    webhook_forwarder::serve(config, publisher, listener, webhook_forwarder::shutdown_signal()?).await?;
+    let shutdown = webhook_forwarder::shutdown_signal()?;
+    #[cfg(feature = "sqlite")]
+    let (drainer, shutdown) = drain_until(shutdown, config.queue.clone(), publisher.clone());
+    webhook_forwarder::serve(config, publisher, listener, shutdown).await?;
+    #[cfg(feature = "sqlite")]
+    drainer.await.map_err(|error| Failure::Work(error.into()))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Moves what the SQLite fallbacks hold beside all else, until the shutdown begins.
+#[cfg(all(feature = "standalone", feature = "sqlite"))]
+fn drain_until(
+    shutdown: impl Future<Output = ()>,
+    queue: webhook_forwarder::QueueConfig,
+    publisher: Publisher,
+) -> (tokio::task::JoinHandle<()>, impl Future<Output = ()>) {
+    let stop = tokio_util::sync::CancellationToken::new();
+    let stopped = stop.clone();
+    let drainer = tokio::spawn(async move { webhook_queue::keep_draining(&queue, &publisher, &stopped).await });
+    let shutdown = async move {
+        shutdown.await;
+        stop.cancel();
+    };
+    (drainer, shutdown)
 }
 
 #[cfg(any(feature = "standalone", feature = "sqs"))]

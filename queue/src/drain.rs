@@ -79,7 +79,9 @@ async fn drain_one(rung: &QueueConfig, publisher: &Publisher) -> Option<Progress
         #[cfg(feature = "sqs")]
         QueueUrl::Sqs(url) => Some(crate::sqs::drain(rung, url, publisher).await),
         #[cfg(feature = "sqlite")]
-        QueueUrl::Sqlite(path) => Some(crate::sqlite::drain(rung, path, publisher).await),
+        QueueUrl::Sqlite(path) => {
+            Some(crate::sqlite::drain(rung, path, publisher, &tokio_util::sync::CancellationToken::new()).await)
+        }
         _ => None,
     }
 }

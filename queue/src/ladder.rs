@@ -181,6 +181,12 @@ impl<P: Publish> Ladder<P> {
         }
     }
 
+    /// The first queue, and its name.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn first(&self) -> (&str, &P) {
+        (&self.rungs[0].name, &self.rungs[0].publisher)
+    }
+
     /// Each queue's name, and the largest body that it carries.
     pub(crate) fn limits(&self) -> Vec<(String, usize)> {
         self.rungs.iter().map(|rung| (rung.name.clone(), rung.publisher.max_body_bytes())).collect()

@@ -18,6 +18,8 @@ mod queue_url;
 mod queues;
 mod topology;
 
+#[cfg(feature = "sqlite")]
+mod keep_draining;
 mod ladder;
 mod publish;
 #[cfg(any(feature = "rabbitmq", feature = "sqlite"))]
@@ -52,6 +54,8 @@ pub use credentials::AwsCredentials;
 pub use drain::{DrainError, Drained, drain};
 pub use env::{ConfigError, Env, Problem, duration, list, size, yes_or_no};
 pub use event::{Event, Http, IdOrigin, Verified, format_time, parse_time};
+#[cfg(feature = "sqlite")]
+pub use keep_draining::keep_draining;
 pub use publish::{Publish, PublishError, Publisher, Readiness};
 pub use publish_url::PublishUrl;
 pub use queue_url::QueueUrl;

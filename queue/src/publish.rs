@@ -146,6 +146,19 @@ impl Publisher {
         Ok(Publisher { queues })
     }
 
+    /// The first queue alone, over the same connection.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn first(&self) -> Publisher {
+        let queues = match &self.queues {
+            Queues::One { .. } => self.queues.clone(),
+            Queues::Several(ladder) => {
+                let (name, backend) = ladder.first();
+                Queues::One { name: name.to_owned(), backend: backend.clone() }
+            }
+        };
+        Publisher { queues }
+    }
+
     /// Each queue's name, as a log may show it, and the largest body that it carries, in bytes.
     pub fn limits(&self) -> Vec<(String, usize)> {
         match &self.queues {

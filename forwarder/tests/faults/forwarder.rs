@@ -46,6 +46,10 @@ impl Forwarder {
         assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
         tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await.expect("it stops").unwrap().code()
     }

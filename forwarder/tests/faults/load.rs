@@ -18,6 +18,9 @@ use super::AT_ONCE;
 /// How long a sender waits for an answer before it counts it as none.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a patient provider waits before it sends a webhook again that nobody answered.
+const BETWEEN: Duration = Duration::from_millis(20);
+
 /// What became of one webhook.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
@@ -37,6 +40,15 @@ pub(crate) struct Burst {
 impl Burst {
     /// Sends the webhooks of these numbers, many at a time. The body of each is its number.
     pub(crate) fn start(addr: SocketAddr, numbers: std::ops::Range<usize>) -> Burst {
+        Burst::new(addr, numbers, false)
+    }
+
+    /// As [`start`](Burst::start), and each webhook is sent until it is answered: its provider is patient.
+    pub(crate) fn until_answered(addr: SocketAddr, numbers: std::ops::Range<usize>) -> Burst {
+        Burst::new(addr, numbers, true)
+    }
+
+    fn new(addr: SocketAddr, numbers: std::ops::Range<usize>, patient: bool) -> Burst {
         let next = Arc::new(AtomicUsize::new(numbers.start));
         let (go, going) = watch::channel(true);
         let mut senders = JoinSet::new();
@@ -50,7 +62,12 @@ impl Burst {
                     if number >= numbers.end {
                         return sent;
                     }
-                    sent.push(send(addr, &mut connection, number).await);
+                    let mut last = send(addr, &mut connection, number).await;
+                    while patient && last.status.is_none() {
+                        tokio::time::sleep(BETWEEN).await;
+                        last = send(addr, &mut connection, number).await;
+                    }
+                    sent.push(last);
                 }
             });
         }

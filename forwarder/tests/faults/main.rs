@@ -6,6 +6,7 @@
 
 mod forwarder;
 mod load;
+mod outage;
 mod scenarios;
 mod table;
 

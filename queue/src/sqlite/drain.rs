@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::store::{self, Store, StoreError};
 use super::subscribe::Subscriber;
@@ -24,15 +25,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long the first queue has for one event.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Publishes every event to another queue, and acks it here once that has confirmed.
-pub(crate) async fn drain(config: &QueueConfig, path: &Path, publisher: &Publisher) -> Progress {
+/// Publishes every event to another queue, and acks it here once that has confirmed. Told to stop, it finishes what is on
+/// its way.
+pub(crate) async fn drain(
+    config: &QueueConfig,
+    path: &Path,
+    publisher: &Publisher,
+    stop: &CancellationToken,
+) -> Progress {
     let opened = store::checked_path(path).and_then(|path| Ok((Subscriber::open(config, &path, PREFETCH)?, path)));
     let (mut subscriber, path) = match opened {
         Ok(opened) => opened,
         Err(error) => return Progress { moved: 0, end: Err(error.into()) },
     };
     let mut moving = Moving::default();
-    let end = run(&mut subscriber, &path, publisher, &mut moving).await;
+    let end = tokio::select! {
+        end = run(&mut subscriber, &path, publisher, &mut moving) => end,
+        () = stop.cancelled() => Ok(()),
+    };
     moving.finish().await;
     let stuck = moving.stuck.len();
     moving.stuck.clear();
@@ -123,6 +133,14 @@ async fn move_one(publisher: &Publisher, delivery: Delivery) -> Outcome {
             drop(delivery);
             Outcome::Failed(error.into())
         }
+    }
+}
+
+/// Whether nothing is in the file, as far as can be seen.
+pub(crate) async fn is_empty(path: &Path) -> bool {
+    match store::checked_path(path) {
+        Ok(path) => waiting(path).await.is_ok_and(|events| events == 0),
+        Err(_) => false,
     }
 }
 

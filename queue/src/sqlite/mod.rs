@@ -32,7 +32,7 @@ mod admin;
 mod drain;
 
 pub(crate) use admin::{check, setup};
-pub(crate) use drain::drain;
+pub(crate) use drain::{drain, is_empty};
 pub(crate) use lease::Lease;
 pub(crate) use publish::Publisher;
 pub(crate) use subscribe::Subscriber;

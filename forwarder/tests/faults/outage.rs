@@ -1,0 +1,110 @@
+//! A broker that is away for long, and a forwarder with a file of its own to turn to.
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use testbed::{Broker, Proxy, Version, Vhost, eventually};
+use webhook_queue::{QueueConfig, QueueUrl, setup};
+
+use super::forwarder::Forwarder;
+use super::load::{Burst, Sent};
+use super::table::drain;
+use super::{LATEST_ANSWER, webhooks};
+
+const QUEUE: &str = "e-conomic-webhooks";
+/// How often the forwarder is killed while the broker is away.
+const KILLS: usize = 3;
+
+/// Half an hour of 500 webhooks a second; in the checks, what is no matter of hours.
+fn webhooks_of_an_outage() -> usize {
+    if testbed::long() { 900_000 } else { 100_000 }
+}
+
+struct Stage {
+    vhost: Vhost,
+    proxy: Proxy,
+    folder: TempDir,
+}
+
+impl Stage {
+    /// The guide's topology, and a broker that cannot be reached.
+    async fn without_broker() -> Stage {
+        let broker = Broker::shared(Version::V3).await;
+        let (vhost, proxy) = (broker.vhost().await, Proxy::start(broker.amqp_addr()).await);
+        setup(&QueueConfig::new(QueueUrl::parse(&vhost.amqp_url()).unwrap())).await.unwrap();
+        proxy.cut();
+        Stage { vhost, proxy, folder: tempfile::tempdir().unwrap() }
+    }
+
+    async fn forwarder(&self, listen: &str) -> Forwarder {
+        let file = format!("sqlite:{}", self.folder.path().join("fallback.db").display());
+        let settings = [("QUEUE_FALLBACK_URLS", file.as_str()), ("LISTEN", listen)];
+        Forwarder::start(&self.vhost.amqp_url_via(self.proxy.addr()), &settings).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_costs_nothing_although_the_forwarder_is_killed() {
+    let all = webhooks_of_an_outage();
+    let stage = Stage::without_broker().await;
+    let mut forwarder = stage.forwarder("127.0.0.1:0").await;
+    let addr = forwarder.addr;
+    let began = Instant::now();
+    let burst = Burst::until_answered(addr, 0..all);
+    for kill in 1..=KILLS {
+        burst.reached(all * kill / (KILLS + 1)).await;
+        forwarder.kill().await;
+        forwarder = stage.forwarder(&addr.to_string()).await;
+    }
+    let sent = burst.finish().await;
+    let taken = began.elapsed();
+
+    let back = Instant::now();
+    stage.proxy.heal();
+    let (found, copies) = drain(&stage.vhost, QUEUE).await;
+    let lost = (0..all).filter(|number| !found.contains(number)).count();
+    tell(&sent, taken, back.elapsed(), lost, copies);
+    let odd: Vec<_> = sent.iter().filter(|sent| sent.status != Some(200)).collect();
+    assert!(odd.is_empty(), "{} were not answered 200; the first: {:?}\n{}", odd.len(), odd[0], forwarder.log());
+    assert_eq!((sent.len(), lost), (all, 0), "{}", forwarder.log());
+    let slowest = sent.iter().map(|sent| sent.took).max().unwrap();
+    assert!(slowest <= LATEST_ANSWER, "an answer took {slowest:?}");
+}
+
+fn tell(sent: &[Sent], taken: Duration, handled: Duration, lost: usize, copies: usize) {
+    let rate = |time: Duration| format!("{:.0} a second", sent.len() as f64 / time.as_secs_f64());
+    let slowest = sent.iter().map(|sent| sent.took).max().unwrap_or_default();
+    testbed::row(
+        "The broker is away, the fallback is a file, the forwarder is killed meanwhile",
+        &["webhooks", "kills", "lost", "copies", "taken", "slowest answer", "taken off the queue, once it was back"],
+        &[
+            sent.len().to_string(),
+            KILLS.to_string(),
+            lost.to_string(),
+            copies.to_string(),
+            rate(taken),
+            format!("{} ms", slowest.as_millis()),
+            rate(handled),
+        ],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forwarder_that_is_terminated_while_it_drains_leaves_nothing_half_done() {
+    let stage = Stage::without_broker().await;
+    let mut forwarder = stage.forwarder("127.0.0.1:0").await;
+    let sent = Burst::start(forwarder.addr, 0..webhooks()).finish().await;
+    assert!(sent.iter().all(|sent| sent.status == Some(200)), "{}", forwarder.log());
+    stage.proxy.heal();
+    eventually("the first is moved", Duration::from_secs(30), async || stage.vhost.get(QUEUE).await).await;
+    forwarder.terminate();
+    assert_eq!(forwarder.exit_code().await, Some(0), "{}", forwarder.log());
+    let (first, mut copies) = drain(&stage.vhost, QUEUE).await;
+    assert!(first.len() < webhooks() - 1, "it was to be terminated in the middle");
+
+    let forwarder = stage.forwarder("127.0.0.1:0").await;
+    let (second, more) = drain(&stage.vhost, QUEUE).await;
+    copies += more + first.intersection(&second).count();
+    // One was taken to see that it begins.
+    assert_eq!((first.union(&second).count(), copies), (webhooks() - 1, 0), "{}", forwarder.log());
+}
