@@ -26,7 +26,7 @@ const COMMANDS: usize = 8;
 
 /// Takes events off the queue and hands them to a [`Router`]'s handlers.
 pub struct Consumer {
-    config: ConsumerConfig,
+    pub(crate) config: ConsumerConfig,
     drain_on: Option<DrainOn>,
 }
 

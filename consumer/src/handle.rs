@@ -129,8 +129,8 @@ impl Handle {
     /// what was moved stays moved.
     ///
     /// A consumer does not know what the dead letters are: look at the queue itself. `webhook-forwarder check` counts them.
-    /// RabbitMQ keeps them in `{QUEUE_NAME}.dead`, each with its reason in the header `dead:reason`, SQLite in the table
-    /// `dead_letters`.
+    /// RabbitMQ keeps them in `{QUEUE_NAME}.dead`, each with its reason in the header `dead:reason`, SQS in the queue
+    /// `{name}-dead`, with the attribute `dead.reason`, SQLite in the table `dead_letters`.
     ///
     /// # Errors
     /// If the queue fails or the consumer is drained meanwhile ([`Error::moved`] says how many were moved), or if it is

@@ -25,6 +25,12 @@ macro_rules! on_every_queue {
                 super::$promise(super::Queue::sqlite()).await;
             })*
         }
+        mod sqs {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                super::$promise(super::Queue::sqs().await).await;
+            })*
+        }
         mod rabbitmq {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $promise() {

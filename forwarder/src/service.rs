@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -15,10 +15,12 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::time::{Instant, timeout_at};
+#[cfg(feature = "standalone")]
+use webhook_queue::Counts;
 use webhook_queue::{Publish, PublishError, Readiness};
 
 use crate::admission::Admission;
-use crate::answer::{self, Refusal};
+use crate::answer::{self, Answered, Refusal};
 use crate::body;
 use crate::config::ForwarderConfig;
 use crate::event::{DEFAULT_TYPE, event, is_type};
@@ -83,6 +85,7 @@ struct Inner<P> {
     read_timeout: Duration,
     /// Only where the process stays.
     guard: Option<Guard>,
+    answered: Mutex<Answered>,
     publisher: P,
 }
 
@@ -115,9 +118,22 @@ impl<P: Publish> Forwarder<P> {
                 publish_timeout: config.publish_timeout,
                 read_timeout: config.read_timeout,
                 guard: (config.host == Host::Standalone).then(Guard::new),
+                answered: Mutex::default(),
                 publisher,
             }),
         }
+    }
+
+    /// How webhooks have been answered.
+    #[cfg(feature = "standalone")]
+    pub(crate) fn answered(&self) -> Answered {
+        *self.inner.answered()
+    }
+
+    /// What became of their events.
+    #[cfg(feature = "standalone")]
+    pub(crate) fn counts(&self) -> Vec<(String, Counts)> {
+        self.inner.publisher.counts()
     }
 
     /// Closes the publisher. Webhooks that arrive from here on are answered 503.
@@ -221,6 +237,7 @@ impl<P: Publish> Inner<P> {
                 },
                 event_type: Some(event.event_type.clone()),
             })?;
+        self.answered().taken += 1;
         if let Some(guard) = &self.guard {
             guard.taken(source, &event.event_type);
         }
@@ -228,7 +245,12 @@ impl<P: Publish> Inner<P> {
         Ok(answer::accepted(&event.id))
     }
 
+    fn answered(&self) -> MutexGuard<'_, Answered> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn count(&self, source: &Source, refusal: &Refusal, event_type: Option<String>) {
+        self.answered().count(refusal);
         let Some(guard) = &self.guard else { return };
         let event_type = event_type.filter(|text| is_type(text)).unwrap_or_else(|| DEFAULT_TYPE.to_owned());
         let is_ours = refusal.status() == StatusCode::SERVICE_UNAVAILABLE;

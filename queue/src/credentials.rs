@@ -41,7 +41,7 @@ impl AwsCredentials {
     }
 }
 
-const MISSING: &str = "is not set: an SQS queue needs the credentials of a role or user that may send to it; AWS \
+const MISSING: &str = "is not set: an SQS queue needs the credentials of a role or user that may use it; AWS \
                        Lambda sets them, elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 
 /// For a configuration that was made by hand without them.

@@ -22,7 +22,7 @@ mod topology;
 mod keep_draining;
 mod ladder;
 mod publish;
-#[cfg(any(feature = "rabbitmq", feature = "sqlite"))]
+#[cfg(any(feature = "rabbitmq", feature = "sqs", feature = "sqlite"))]
 mod subscribe;
 
 mod admin;
@@ -60,8 +60,11 @@ pub use publish::{Publish, PublishError, Publisher, Readiness};
 pub use publish_url::PublishUrl;
 pub use queue_url::QueueUrl;
 #[cfg(feature = "sqs")]
-pub use sqs::{Undecodable, decode as decode_sqs};
-#[cfg(any(feature = "rabbitmq", feature = "sqlite"))]
+pub use sqs::{
+    SqsBatch, SqsBatchItemFailure, SqsBatchResponse, SqsRecord, SqsTrigger, Triggered, Undecodable,
+    decode as decode_sqs,
+};
+#[cfg(any(feature = "rabbitmq", feature = "sqs", feature = "sqlite"))]
 pub use subscribe::{
     DeadLetter, Delivery, LeaseLost, Reason, Received, ReplayError, Settlement, State, Subscribe, Subscriber,
 };

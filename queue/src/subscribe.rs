@@ -92,6 +92,8 @@ pub struct Delivery {
 pub(crate) enum Lease {
     #[cfg(feature = "rabbitmq")]
     RabbitMq(crate::rabbitmq::Lease),
+    #[cfg(feature = "sqs")]
+    Sqs(crate::sqs::Lease),
     #[cfg(feature = "sqlite")]
     Sqlite(crate::sqlite::Lease),
 }
@@ -222,6 +224,8 @@ impl Delivery {
         match self.lease {
             #[cfg(feature = "rabbitmq")]
             Lease::RabbitMq(lease) => lease.settle(settlement).await,
+            #[cfg(feature = "sqs")]
+            Lease::Sqs(lease) => lease.settle(settlement).await,
             #[cfg(feature = "sqlite")]
             Lease::Sqlite(lease) => lease.settle(settlement).await,
         }
@@ -252,6 +256,8 @@ pub struct Subscriber {
 enum Backend {
     #[cfg(feature = "rabbitmq")]
     RabbitMq(crate::rabbitmq::Subscriber),
+    #[cfg(feature = "sqs")]
+    Sqs(crate::sqs::Subscriber),
     #[cfg(feature = "sqlite")]
     Sqlite(crate::sqlite::Subscriber),
 }
@@ -262,6 +268,8 @@ macro_rules! each_backend {
         match $backend_expr {
             #[cfg(feature = "rabbitmq")]
             Backend::RabbitMq($backend) => $call,
+            #[cfg(feature = "sqs")]
+            Backend::Sqs($backend) => $call,
             #[cfg(feature = "sqlite")]
             Backend::Sqlite($backend) => $call,
         }
@@ -276,14 +284,10 @@ impl Subscriber {
         let backend = match &config.url {
             #[cfg(feature = "rabbitmq")]
             QueueUrl::Amqp(_) => Backend::RabbitMq(crate::rabbitmq::Subscriber::open(config, prefetch)?),
+            #[cfg(feature = "sqs")]
+            QueueUrl::Sqs(url) => Backend::Sqs(crate::sqs::Subscriber::open(config, url, prefetch)?),
             #[cfg(feature = "sqlite")]
             QueueUrl::Sqlite(path) => Backend::Sqlite(crate::sqlite::Subscriber::open(config, path, prefetch)?),
-            QueueUrl::Sqs(_) => {
-                return Err(not_received(
-                    "names an SQS queue, and a consumer does not read those: let it read a RabbitMQ or sqlite: queue, \
-                     and `webhook-forwarder drain` move there what lies on SQS",
-                ));
-            }
             QueueUrl::RabbitMqHttp(_) => {
                 return Err(not_received(
                     "is an address of the management API, and a consumer reads over AMQP: set it to \

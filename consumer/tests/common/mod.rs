@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use testbed::{Broker, Version, Vhost, eventually};
+use serde_json::Value;
+use testbed::{Broker, Moto, SqsQueue, Version, Vhost, eventually};
 use tokio::time::Instant;
 use webhook_consumer::{Consumer, Env, Event, QueueConfig};
 use webhook_queue::{Publish, Publisher, Role};
@@ -29,6 +30,7 @@ pub(crate) struct Queue {
 enum Place {
     Sqlite { file: PathBuf, _dir: tempfile::TempDir },
     RabbitMq { vhost: Vhost },
+    Sqs { queue: SqsQueue<'static> },
 }
 
 impl Queue {
@@ -37,6 +39,13 @@ impl Queue {
         let file = dir.path().join("webhooks.db");
         let pairs = vec![("QUEUE_URL".to_owned(), format!("sqlite:{}", file.display()))];
         Queue { pairs, place: Place::Sqlite { file, _dir: dir } }
+    }
+
+    pub(crate) async fn sqs() -> Queue {
+        let queue = Moto::shared().await.absent_queue(false);
+        let pairs = [("QUEUE_URL", &*queue.url()), ("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Queue { pairs, place: Place::Sqs { queue } }
     }
 
     pub(crate) async fn rabbitmq(version: Version) -> Queue {
@@ -62,7 +71,7 @@ impl Queue {
     pub(crate) fn vhost(&self) -> &Vhost {
         match &self.place {
             Place::RabbitMq { vhost } => vhost,
-            Place::Sqlite { .. } => panic!("a file has no virtual host"),
+            Place::Sqlite { .. } | Place::Sqs { .. } => panic!("only RabbitMQ has virtual hosts"),
         }
     }
 
@@ -117,7 +126,7 @@ impl Queue {
 
     /// Whether an event that a dead process held comes again only when its lease has lapsed.
     pub(crate) fn has_leases(&self) -> bool {
-        matches!(self.place, Place::Sqlite { .. })
+        matches!(self.place, Place::Sqlite { .. } | Place::Sqs { .. })
     }
 
     /// Makes leases lapse now that only dead processes hold. A broker notices by itself that they are dead.
@@ -136,6 +145,10 @@ impl Queue {
                 let row = sqlite(file).query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
                 row.ok().map(|(all, held)| (number(all.unsigned_abs()), number(held.unsigned_abs())))
             }
+            Place::Sqs { queue } => {
+                let (waiting, held) = queue.counts().await;
+                Some((waiting + held, held))
+            }
             Place::RabbitMq { vhost } => {
                 let (_, queues) = vhost.api("GET", &format!("queues/{}", vhost.name()), None).await;
                 let mut queues = queues.as_array()?.iter().filter(|queue| queue["name"] != DEAD);
@@ -149,12 +162,16 @@ impl Queue {
         }
     }
 
-    /// The dead letters: their reasons by event id. Waits until there are `count`, and takes them off RabbitMQ.
+    /// The dead letters: their reasons by event id. Waits until there are `count`, and takes them off RabbitMQ and SQS.
     pub(crate) async fn dead_letters(&self, count: usize) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         eventually("the dead letters", SOON, async || {
             match &self.place {
                 Place::Sqlite { file, .. } => found = sqlite_dead_letters(file),
+                Place::Sqs { queue } => {
+                    let dead = queue.dead().take_all().await;
+                    found.extend(dead.iter().map(sqs_dead_letter));
+                }
                 Place::RabbitMq { vhost } => {
                     while let Some(message) = vhost.get(DEAD).await {
                         let headers = &message["properties"]["headers"];
@@ -168,6 +185,12 @@ impl Queue {
         .await;
         found
     }
+}
+
+fn sqs_dead_letter(message: &Value) -> (String, String) {
+    let event: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap();
+    let reason = &message["MessageAttributes"]["dead.reason"]["StringValue"];
+    [&event["id"], reason].map(|text| text.as_str().unwrap().to_owned()).into()
 }
 
 fn sqlite_dead_letters(file: &PathBuf) -> BTreeMap<String, String> {

@@ -1,16 +1,17 @@
 //! The function that an SQS queue triggers: it moves what lies there to the first queue.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lambda_runtime::{LambdaEvent, run_concurrent, service_fn};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use webhook_queue::{BoxError, ConfigError, Env, Publish, Publisher, QueueConfig, chain, decode_sqs};
+use webhook_queue::{
+    BoxError, ConfigError, Env, Publish, Publisher, QueueConfig, SqsBatch, SqsBatchResponse, SqsRecord, chain,
+};
 
 use super::secrets::{Later, Secrets};
 
@@ -20,44 +21,6 @@ const AT_ONCE: usize = 32;
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is left of an invocation's time for the answer.
 const TO_ANSWER: Duration = Duration::from_millis(500);
-
-/// What SQS hands to the function.
-#[derive(Debug, Deserialize)]
-struct Batch {
-    #[serde(rename = "Records")]
-    records: Vec<Record>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Record {
-    message_id: String,
-    body: String,
-    #[serde(default)]
-    attributes: Attributes,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Attributes {
-    #[serde(rename = "MessageGroupId")]
-    group: Option<String>,
-    /// Only messages of a FIFO queue have one: others may have a group, and no order.
-    #[serde(rename = "SequenceNumber")]
-    sequence: Option<String>,
-}
-
-/// What is to come again. SQS deletes all the others.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    batch_item_failures: Vec<Failure>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failure {
-    item_identifier: String,
-}
 
 /// Serves the invocations of an SQS event source until Lambda ends the process. Each event is published to the first
 /// queue and to no fallback; what was not confirmed there, or is no event, is reported as a failure and stays on SQS.
@@ -105,23 +68,23 @@ fn open(config: &QueueConfig) -> Result<Publisher, BoxError> {
 
 async fn invoke(
     publisher: impl Future<Output = Result<Publisher, BoxError>>,
-    event: LambdaEvent<Batch>,
-) -> Result<Answer, BoxError> {
+    event: LambdaEvent<SqsBatch>,
+) -> Result<SqsBatchResponse, BoxError> {
     let publisher = publisher.await?;
     // One that has passed before the invocation began is an emulator's, and means nothing.
     let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(PUBLISH_TIMEOUT);
     let deadline = Instant::now() + left.saturating_sub(TO_ANSWER);
-    Ok(drain(publisher, event.payload.records, deadline).await)
+    Ok(drain(publisher, event.payload, deadline).await)
 }
 
-async fn drain<P>(publisher: P, records: Vec<Record>, deadline: Instant) -> Answer
+async fn drain<P>(publisher: P, batch: SqsBatch, deadline: Instant) -> SqsBatchResponse
 where
     P: Publish + Clone + 'static,
 {
-    let ids: Vec<String> = records.iter().map(|record| record.message_id.clone()).collect();
+    let ids = batch.ids();
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
-    for sequence in sequences(records) {
+    for sequence in batch.sequences() {
         let (publisher, room) = (publisher.clone(), Arc::clone(&room));
         tasks.spawn(async move {
             let Ok(_room) = room.acquire().await else { return Vec::new() };
@@ -134,32 +97,16 @@ where
         moved.extend(done.unwrap_or_default());
     }
     tracing::info!(events = moved.len(), failures = ids.len() - moved.len(), "batch moved");
-    let failures = ids.into_iter().filter(|id| !moved.contains(id));
-    Answer { batch_item_failures: failures.map(|item_identifier| Failure { item_identifier }).collect() }
-}
-
-/// What must stay in order: a FIFO queue's groups. Any other message is on its own.
-fn sequences(records: Vec<Record>) -> Vec<Vec<Record>> {
-    let mut sequences: Vec<Vec<Record>> = Vec::new();
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    for record in records {
-        let group = record.attributes.sequence.as_ref().and(record.attributes.group.clone());
-        let next = sequences.len();
-        let place = group.map_or(next, |group| *places.entry(group).or_insert(next));
-        if place == next {
-            sequences.push(Vec::new());
-        }
-        sequences[place].push(record);
-    }
-    sequences
+    SqsBatchResponse::failures(ids.into_iter().filter(|id| !moved.contains(id)))
 }
 
 /// The messages that are confirmed elsewhere. After the first that is not, the rest of the sequence is left.
-async fn in_order<P: Publish>(publisher: &P, sequence: Vec<Record>, deadline: Instant) -> Vec<String> {
+async fn in_order<P: Publish>(publisher: &P, sequence: Vec<SqsRecord>, deadline: Instant) -> Vec<String> {
     let mut moved = Vec::new();
     for record in sequence {
+        let event = record.event();
         let id = record.message_id;
-        let reason = match decode_sqs(&record.body) {
+        let reason = match event {
             Ok(event) => match publisher.publish(&event, deadline.min(Instant::now() + PUBLISH_TIMEOUT)).await {
                 Ok(()) => {
                     moved.push(id);
@@ -173,26 +120,4 @@ async fn in_order<P: Publish>(publisher: &P, sequence: Vec<Record>, deadline: In
         break;
     }
     moved
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_fifo_queue_has_an_order() {
-        let record = |id: &str, group: Option<&str>, sequence: Option<&str>| Record {
-            message_id: id.to_owned(),
-            body: String::new(),
-            attributes: Attributes { group: group.map(str::to_owned), sequence: sequence.map(str::to_owned) },
-        };
-        let ids = |records| -> Vec<String> {
-            let sequence = |records: Vec<Record>| records.into_iter().map(|record| record.message_id).collect();
-            sequences(records).into_iter().map(sequence).collect()
-        };
-        let fifo = [("1", "a"), ("2", "b"), ("3", "a")].map(|(id, group)| record(id, Some(group), Some("1")));
-        assert_eq!(ids(fifo.into()), ["13", "2"]);
-        let standard = [("1", Some("a")), ("2", None), ("3", Some("a"))].map(|(id, group)| record(id, group, None));
-        assert_eq!(ids(standard.into()), ["1", "2", "3"]);
-    }
 }

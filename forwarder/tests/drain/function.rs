@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
+use testbed::sqs_event::{batch, documented, failures};
 use testbed::{LambdaApi, SqsQueue};
 use tokio::process::{Child, Command};
 
@@ -30,30 +31,6 @@ impl Drain {
     }
 }
 
-/// An event as the documentation shows it.
-fn documented(fixture: &str) -> Value {
-    let path = format!("{}/tests/drain/fixtures/{fixture}.json", env!("CARGO_MANIFEST_DIR"));
-    let mut fixture: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    assert!(fixture["source"][0].as_str().unwrap().starts_with("https://docs.aws.amazon.com/"));
-    fixture["event"].take()
-}
-
-/// The documented event with a record for each of these: message id, group, body.
-fn batch(fixture: &str, messages: &[(&str, &str, &str)]) -> Value {
-    let mut event = documented(fixture);
-    let record = event["Records"][0].take();
-    let records = messages.iter().map(|(id, group, body)| {
-        let mut record = record.clone();
-        (record["messageId"], record["body"]) = (json!(id), json!(body));
-        if record["attributes"].get("SequenceNumber").is_some() {
-            record["attributes"]["MessageGroupId"] = json!(group);
-        }
-        record
-    });
-    event["Records"] = records.collect();
-    event
-}
-
 /// What lies on SQS for events that are published there: ids and bodies.
 async fn bodies(stage: &Stage, queue: &SqsQueue<'_>, events: usize) -> Vec<(String, String)> {
     stage.fill(events).await;
@@ -63,11 +40,6 @@ async fn bodies(stage: &Stage, queue: &SqsQueue<'_>, events: usize) -> Vec<(Stri
         (id, body.to_owned())
     };
     queue.take_all().await.iter().map(body).collect()
-}
-
-fn failures(ids: &[&str]) -> Value {
-    let failures: Vec<Value> = ids.iter().map(|id| json!({"itemIdentifier": id})).collect();
-    json!({"batchItemFailures": failures})
 }
 
 #[tokio::test(flavor = "multi_thread")]

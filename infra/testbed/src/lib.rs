@@ -17,6 +17,9 @@ mod vhost;
 
 mod moto;
 mod proxy;
+mod sqs;
+pub mod sqs_event;
+mod sqs_stand_in;
 mod wait;
 
 mod azure;
@@ -33,9 +36,11 @@ pub use broker::Broker;
 pub use figures::{figures, long, row};
 pub use https::HttpsServer;
 pub use lambda::LambdaApi;
-pub use moto::{Moto, SqsQueue};
+pub use moto::Moto;
 pub use proxy::Proxy;
 pub use secrets::SecretsExtension;
+pub use sqs::{SqsQueue, SqsServer};
+pub use sqs_stand_in::SqsStandIn;
 pub use tools::{Version, cargo_lambda, has_v4, moto_server, node_senders, pika_python, python_senders, versions};
 pub use vhost::Vhost;
 pub use wait::eventually;

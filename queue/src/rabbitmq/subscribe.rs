@@ -101,7 +101,7 @@ impl Subscribe for Subscriber {
 pub(super) fn is_lost(delivery: &Delivery) -> bool {
     match &delivery.lease {
         Lease::RabbitMq(lease) => lease.is_lost(),
-        #[cfg(feature = "sqlite")]
-        Lease::Sqlite(_) => false,
+        #[cfg(any(feature = "sqs", feature = "sqlite"))]
+        _ => false,
     }
 }

@@ -5,6 +5,8 @@ const EMULATED_REGION: &str = "us-east-1";
 const MAX_NAME_BYTES: usize = 80;
 const ACCOUNT_DIGITS: usize = 12;
 const FIFO: &str = ".fifo";
+const DEAD: &str = "-dead";
+const SUSPECT: &str = "-suspect";
 
 /// One queue: where to ask, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,25 @@ impl Address {
     pub(super) fn is_fifo(&self) -> bool {
         self.name.ends_with(FIFO)
     }
+
+    /// The queue for dead letters beside this one: of the same kind, as SQS itself wants it.
+    pub(super) fn dead(&self) -> Address {
+        let fifo = if self.is_fifo() { FIFO } else { "" };
+        self.beside(format!("{}{DEAD}{fifo}", self.stem()))
+    }
+
+    /// The queue for notes on suspects beside this one.
+    pub(super) fn suspects(&self) -> Address {
+        self.beside(format!("{}{SUSPECT}", self.stem()))
+    }
+
+    fn stem(&self) -> &str {
+        self.name.strip_suffix(FIFO).unwrap_or(&self.name)
+    }
+
+    fn beside(&self, name: String) -> Address {
+        Address { name, ..self.clone() }
+    }
 }
 
 fn region_of(host: &str) -> Option<&str> {
@@ -78,6 +99,16 @@ mod tests {
         }
         let emulated = Address::parse("sqs+http://127.0.0.1:5000/123456789012/a").unwrap();
         assert_eq!(emulated.url(), "http://127.0.0.1:5000/123456789012/a");
+    }
+
+    #[test]
+    fn the_queues_beside_it_are_of_the_same_account() {
+        let beside = |name: &str| {
+            let address = Address::parse(&format!("https://sqs.eu-north-1.amazonaws.com/123456789012/{name}")).unwrap();
+            [address.dead().url(), address.suspects().url()].map(|url| url.rsplit('/').next().unwrap().to_owned())
+        };
+        assert_eq!(beside("hooks"), ["hooks-dead", "hooks-suspect"]);
+        assert_eq!(beside("hooks.fifo"), ["hooks-dead.fifo", "hooks-suspect"]);
     }
 
     #[test]

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::MAX_MESSAGE_BYTES;
 use super::client::{Client, explain};
-use super::take::attributes;
+use super::take::{Taker, attributes};
 use crate::env::written;
 use crate::publish::PublishError;
 use crate::{BoxError, Level, QueueConfig, Report, chain};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// SQS keeps nothing for longer.
-const LONGEST_RETENTION: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+pub(super) const LONGEST_RETENTION: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// No broker should be away for longer. An event that waits must not become a dead letter before.
 const LONG_OUTAGE: Duration = Duration::from_secs(6 * 60 * 60);
 /// The most that a redrive policy can say.
@@ -23,36 +23,53 @@ const MOST_RECEIVES: u32 = 1000;
 /// SQS keeps nothing for less.
 const SHORTEST_RETENTION: Duration = Duration::from_secs(60);
 
-/// Makes the queue, unless it is there. Dead letters are given a queue by whoever deploys: infra/aws has a template.
+/// Makes the queue, that for its dead letters and that for notes on suspects, unless they are there.
 pub(crate) async fn setup(config: &QueueConfig, url: &str) -> Result<Vec<String>, BoxError> {
-    let client = Client::new(config, url)?;
+    let main = Client::new(config, url)?;
+    let [dead, suspects] = [main.address.dead(), main.address.suspects()].map(|address| main.with(address));
+    let mut done = vec![make_unless_there(&dead, LONGEST_RETENTION, None).await?];
+    let target = attributes(&dead, vec![QueueAttributeName::QueueArn]).await?.remove(&QueueAttributeName::QueueArn);
+    let policy = json!({"deadLetterTargetArn": target, "maxReceiveCount": MOST_RECEIVES});
+    done.push(make_unless_there(&main, retention(config.ttl), Some(policy)).await?);
+    done.push(make_unless_there(&suspects, LONGEST_RETENTION, None).await?);
+    Ok(done)
+}
+
+async fn make_unless_there(client: &Client, retention: Duration, policy: Option<Value>) -> Result<String, BoxError> {
     let name = &client.address.name;
-    match attributes(&client, vec![QueueAttributeName::QueueArn]).await {
-        Ok(_) => return Ok(vec![format!("queue {name}: is there already")]),
+    match attributes(client, vec![QueueAttributeName::QueueArn]).await {
+        Ok(_) => return Ok(format!("queue {name}: is there already")),
         Err(PublishError::Unroutable(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let retention = retention(config.ttl);
+    make(client, retention, policy).await?;
+    Ok(format!("queue {name}: made, keeps messages for {}", written(retention)))
+}
+
+/// Makes a queue. One that is there with these settings is left as it is.
+pub(super) async fn make(client: &Client, retention: Duration, policy: Option<Value>) -> Result<(), BoxError> {
+    let (name, account) = (&client.address.name, &client.address.account);
     let mut request = client
         .sdk
         .create_queue()
         .queue_name(name)
         .attributes(QueueAttributeName::MessageRetentionPeriod, retention.as_secs().to_string())
         .attributes(QueueAttributeName::MaximumMessageSize, MAX_MESSAGE_BYTES.to_string());
+    if let Some(policy) = policy {
+        request = request.attributes(QueueAttributeName::RedrivePolicy, policy.to_string());
+    }
     if client.address.is_fifo() {
         request = request.attributes(QueueAttributeName::FifoQueue, "true");
     }
     let deadline = Client::until(Instant::now() + CALL_TIMEOUT);
     let made = request.customize().config_override(deadline).send().await.map_err(explain)?;
-    let owner = format!("/{}/{name}", client.address.account);
-    if !made.queue_url.as_deref().unwrap_or_default().ends_with(&owner) {
+    if !made.queue_url.as_deref().unwrap_or_default().ends_with(&format!("/{account}/{name}")) {
         return Err(format!(
-            "queue {name}: the credentials belong to another account than {}, and the queue was made there",
-            client.address.account
+            "queue {name}: the credentials belong to another account than {account}, and the queue was made there"
         )
         .into());
     }
-    Ok(vec![format!("queue {name}: made, keeps messages for {}", written(retention))])
+    Ok(())
 }
 
 fn retention(ttl: Duration) -> Duration {
@@ -105,7 +122,19 @@ async fn look(report: &mut Report, config: &QueueConfig, url: &str) -> Result<()
     let waiting = number(QueueAttributeName::ApproximateNumberOfMessages).unwrap_or_default();
     let held = number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible).unwrap_or_default();
     report.note(Level::Good, format!("events: about {waiting} waiting, {held} held"), None);
+    count_dead_letters(report, &client).await;
     Ok(())
+}
+
+async fn count_dead_letters(report: &mut Report, main: &Client) {
+    let dead = Taker { client: main.with(main.address.dead()) };
+    let name = &dead.client.address.name;
+    let (level, what) = match dead.count().await {
+        Ok(count) => (Level::Good, format!("about {count} in {name}")),
+        Err(PublishError::Unroutable(_)) => (Level::Good, format!("none; a consumer makes {name} when it needs it")),
+        Err(error) => (Level::Unchecked, format!("{name} cannot be asked: {}", chain(&error))),
+    };
+    report.note(level, format!("dead letters: {what}"), None);
 }
 
 /// A drain that the queue triggers takes each message again and again while the first queue is away.

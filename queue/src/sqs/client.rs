@@ -66,6 +66,11 @@ impl Client {
         Ok(Client { sdk: Sdk::from_conf(sdk), address })
     }
 
+    /// The same, for another queue of the same account.
+    pub(super) fn with(&self, address: Address) -> Client {
+        Client { sdk: self.sdk.clone(), address }
+    }
+
     /// The settings of a request that must be through at `deadline`.
     pub(super) fn until(deadline: Instant) -> Builder {
         let left = deadline.saturating_duration_since(Instant::now());

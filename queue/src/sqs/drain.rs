@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::take::{Taken, Taker};
+use super::take::{BATCH, Taken, Taker};
 use super::wire;
 use crate::BoxError;
 use crate::config::QueueConfig;
@@ -57,7 +57,7 @@ pub(crate) async fn drain(config: &QueueConfig, url: &str, publisher: &Publisher
 impl Drain<'_> {
     async fn run(&mut self) -> Result<(), BoxError> {
         loop {
-            let batch = self.taker.take(WAIT, LEASE).await?;
+            let batch = self.taker.take(BATCH, WAIT, LEASE).await?;
             if batch.is_empty() {
                 let count = self.taker.count().await?;
                 if count <= self.left.len() as u64 {

@@ -1,7 +1,13 @@
-//! Amazon SQS: publishing, and taking back what was published.
+//! Amazon SQS, standard and FIFO.
 //!
-//! An event is one message, a CloudEvent in structured mode (`wire`). The SDK signs, retries and reads the answers
-//! (`client`); its requests travel over the HTTP client that the rest of this crate uses (`transport`).
+//! An event is one message, a CloudEvent in structured mode (`wire`), sent with what a consumer writes on it beside
+//! (`message`). The SDK signs, retries and reads the answers (`client`); its requests travel over the HTTP client that the
+//! rest of this crate uses (`transport`).
+//!
+//! A subscriber's tasks receive and keep the leases (`keeper`) of everything that is held (`leases`), the app's share and
+//! what waits for it (`inbox`). How a delivery ends is in `lease`; why a message came again in `suspicion` and `notes`.
+//!
+//! A Lambda function is handed batches (`batch`), and settles them by `trigger`.
 
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
@@ -13,17 +19,38 @@ mod address;
 mod client;
 mod transport;
 
+mod message;
 mod publish;
 
-mod drain;
 mod take;
+
+mod dead_letters;
+mod deletes;
+mod inbox;
+mod keeper;
+mod lease;
+mod leases;
+mod notes;
+mod sort;
+mod subscribe;
+mod suspicion;
+mod visibility;
+
+mod drain;
+
+mod batch;
+mod trigger;
 
 mod admin;
 
 pub(crate) use address::Address;
 pub(crate) use admin::{check, setup};
+pub use batch::{SqsBatch, SqsBatchItemFailure, SqsBatchResponse, SqsRecord};
 pub(crate) use drain::drain;
+pub(crate) use lease::Lease;
 pub(crate) use publish::Publisher;
+pub(crate) use subscribe::Subscriber;
+pub use trigger::{SqsTrigger, Triggered};
 pub use wire::{Undecodable, decode};
 
 /// SQS's limit on a message: its body and its attributes together.

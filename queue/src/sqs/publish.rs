@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_sqs::types::MessageAttributeValue;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::client::{Client, explain};
+use super::client::Client;
+use super::message::Outgoing;
 use super::{MAX_MESSAGE_BYTES, wire};
 use crate::config::QueueConfig;
 use crate::env::ConfigError;
@@ -44,22 +44,10 @@ impl Publisher {
         Ok(Publisher { client: Client::new(config, url)?, shared: Arc::new(shared) })
     }
 
-    async fn send(&self, event: &Event, message: String, deadline: Instant) -> Result<(), PublishError> {
+    async fn send(&self, message: Outgoing, deadline: Instant) -> Result<(), PublishError> {
         let closed = |_| PublishError::Unreachable("the publisher was closed".into());
         let _permit = self.shared.permits.acquire().await.map_err(closed)?;
-        let attribute = MessageAttributeValue::builder().data_type(wire::TEXT).string_value(wire::CONTENT_TYPE.1);
-        let attribute = attribute.build().map_err(|error| PublishError::Refused(error.to_string()))?;
-        let address = &self.client.address;
-        let mut request = self.client.sdk.send_message().queue_url(address.url()).message_body(message);
-        request = request.message_attributes(wire::CONTENT_TYPE.0, attribute);
-        if address.is_fifo() {
-            request =
-                request.message_group_id(wire::group(event)).message_deduplication_id(wire::deduplication_id(event));
-        }
-        match request.customize().config_override(Client::until(deadline)).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(explain(error)),
-        }
+        message.send(&self.client, deadline).await
     }
 
     fn remember(&self, outcome: &Result<(), PublishError>) {
@@ -73,9 +61,9 @@ impl Publish for Publisher {
         if event.body.len() > MAX_BODY_BYTES {
             return Err(PublishError::TooLarge { limit: MAX_BODY_BYTES });
         }
-        let message = wire::encode(event);
-        let bytes = wire::bytes(&message);
-        if bytes > MAX_MESSAGE_BYTES {
+        let mut message = Outgoing::first(event);
+        if !message.fits() {
+            let bytes = message.bytes();
             return Err(PublishError::Refused(format!(
                 "the event takes {bytes} bytes with its headers; SQS carries {MAX_MESSAGE_BYTES}"
             )));
@@ -83,7 +71,10 @@ impl Publish for Publisher {
         if deadline <= Instant::now() {
             return Err(PublishError::TimedOut);
         }
-        let sent = timeout_at(deadline, self.send(event, message, deadline)).await;
+        if self.client.address.is_fifo() {
+            message = message.in_group(wire::group(event));
+        }
+        let sent = timeout_at(deadline, self.send(message, deadline)).await;
         let outcome = sent.unwrap_or(Err(PublishError::TimedOut));
         self.remember(&outcome);
         outcome

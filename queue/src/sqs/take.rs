@@ -1,10 +1,11 @@
-//! Taking messages back, for a drain.
+//! Taking messages off a queue, a batch at a time, and what may be asked about them.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, QueueAttributeName,
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, MessageAttributeValue,
+    MessageSystemAttributeName, QueueAttributeName,
 };
 use tokio::time::Instant;
 
@@ -16,14 +17,22 @@ use crate::event::Event;
 use crate::publish::PublishError;
 
 /// The most that SQS hands out at a time.
-const BATCH: i32 = 10;
+pub(super) const BATCH: usize = 10;
 /// How long one question may take, beyond the time that it is to wait for messages.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What is asked for with every message, beside its own attributes.
+const FACTS: [MessageSystemAttributeName; 4] = [
+    MessageSystemAttributeName::ApproximateReceiveCount,
+    MessageSystemAttributeName::ApproximateFirstReceiveTimestamp,
+    MessageSystemAttributeName::SentTimestamp,
+    MessageSystemAttributeName::MessageGroupId,
+];
+
 /// Takes messages off one queue, a batch at a time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Taker {
-    client: Client,
+    pub(super) client: Client,
 }
 
 /// A message that nobody else sees until its lease ends.
@@ -32,7 +41,15 @@ pub(super) struct Taken {
     /// SQS's own id of the message.
     pub(super) id: String,
     pub(super) event: Result<Event, Undecodable>,
-    handle: String,
+    pub(super) body: String,
+    pub(super) attributes: HashMap<String, MessageAttributeValue>,
+    /// What proves that we hold it.
+    pub(super) handle: String,
+    /// How often it was handed out, this time included.
+    pub(super) receives: u32,
+    pub(super) first_received: SystemTime,
+    pub(super) sent: SystemTime,
+    pub(super) group: Option<String>,
 }
 
 impl Taker {
@@ -45,10 +62,12 @@ impl Taker {
     }
 
     /// Up to a batch of messages, oldest first where the queue keeps an order, each for the length of `lease`.
-    pub(super) async fn take(&self, wait: Duration, lease: Duration) -> Result<Vec<Taken>, PublishError> {
+    pub(super) async fn take(&self, most: usize, wait: Duration, lease: Duration) -> Result<Vec<Taken>, PublishError> {
         let answer = self.client.sdk.receive_message().queue_url(self.client.address.url());
         let answer = answer
-            .max_number_of_messages(BATCH)
+            .max_number_of_messages(i32::try_from(most.min(BATCH)).unwrap_or(1))
+            .set_message_system_attribute_names(Some(FACTS.to_vec()))
+            .message_attribute_names("All")
             .wait_time_seconds(whole_seconds(wait))
             .visibility_timeout(whole_seconds(lease))
             .customize()
@@ -129,13 +148,28 @@ pub(super) async fn attributes(
 }
 
 fn read(message: Message) -> Taken {
+    let mut facts = message.attributes.unwrap_or_default();
+    let body = message.body.unwrap_or_default();
+    let number = |text: &String| text.parse::<u64>().ok();
+    let receives = facts.get(&MessageSystemAttributeName::ApproximateReceiveCount).and_then(number).unwrap_or(1);
+    let time = |name| facts.get(&name).and_then(number).map(|millis| UNIX_EPOCH + Duration::from_millis(millis));
+    let first_received = time(MessageSystemAttributeName::ApproximateFirstReceiveTimestamp);
+    let sent = time(MessageSystemAttributeName::SentTimestamp);
     Taken {
         id: message.message_id.unwrap_or_default(),
-        event: wire::decode(&message.body.unwrap_or_default()),
+        event: wire::decode(&body),
+        body,
+        attributes: message.message_attributes.unwrap_or_default(),
         handle: message.receipt_handle.unwrap_or_default(),
+        receives: u32::try_from(receives).unwrap_or(u32::MAX),
+        first_received: first_received.unwrap_or_else(SystemTime::now),
+        sent: sent.unwrap_or_else(SystemTime::now),
+        group: facts.remove(&MessageSystemAttributeName::MessageGroupId),
     }
 }
 
-fn whole_seconds(duration: Duration) -> i32 {
-    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+/// SQS knows no parts of a second, and never waits for less than was asked for.
+pub(super) fn whole_seconds(duration: Duration) -> i32 {
+    let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    i32::try_from(seconds).unwrap_or(i32::MAX)
 }

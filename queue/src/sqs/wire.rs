@@ -11,8 +11,6 @@ use serde_json::{Map, Value};
 use crate::event::{Event, format_time, parse_time};
 
 pub(super) const CONTENT_TYPE: (&str, &str) = ("content-type", "application/cloudevents+json");
-/// The type of every message attribute that we write.
-pub(super) const TEXT: &str = "String";
 
 const SPEC_VERSION: &str = "specversion";
 const TIME: &str = "time";
@@ -51,11 +49,6 @@ pub(super) fn encode(event: &Event) -> String {
     set(DATA, &STANDARD.encode(&event.body));
     // serde_json has escaped the control characters. These two are the others that XML, and so SQS, does not know.
     Value::Object(object).to_string().replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
-}
-
-/// What SQS counts: the body and the attributes beside it.
-pub(super) fn bytes(message: &str) -> usize {
-    message.len() + CONTENT_TYPE.0.len() + CONTENT_TYPE.1.len() + TEXT.len()
 }
 
 /// The event in the body of an SQS message: what `webhook-forwarder` published.
@@ -104,7 +97,7 @@ pub(super) fn deduplication_id(event: &Event) -> String {
     hex_sha256(&[&event.source, "\0", &event.id])
 }
 
-fn hex_sha256(parts: &[&str]) -> String {
+pub(super) fn hex_sha256(parts: &[&str]) -> String {
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
     parts.iter().for_each(|part| digest.update(part.as_bytes()));
     digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()

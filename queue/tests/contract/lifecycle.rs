@@ -63,11 +63,16 @@ pub(crate) async fn state_says_what_the_subscriber_does<Q: Queue>() {
     becomes(State::Receiving).await;
 }
 
-async fn bury(subscriber: &mut Subscriber, count: usize) {
+/// Says which events it were, the one that died first first.
+async fn bury(subscriber: &mut Subscriber, count: usize) -> Vec<String> {
+    let mut dead = Vec::new();
     for _ in 0..count {
         let letter = DeadLetter { reason: Reason::NoHandler, error: String::new(), handler: None };
-        receive(subscriber).await.settle(Settlement::DeadLetter(letter)).await.unwrap();
+        let delivery = receive(subscriber).await;
+        dead.push(delivery.event().id.clone());
+        delivery.settle(Settlement::DeadLetter(letter)).await.unwrap();
     }
+    dead
 }
 
 pub(crate) async fn replay_moves_the_oldest_back_as_fresh_events<Q: Queue>() {
@@ -75,8 +80,9 @@ pub(crate) async fn replay_moves_the_oldest_back_as_fresh_events<Q: Queue>() {
     let events = publish(&queue.publisher(), &["1", "2", "3"]).await;
     let mut subscriber = queue.subscriber(1);
     receive(&mut subscriber).await.settle(Settlement::Retry { after: Duration::ZERO }).await.unwrap();
-    bury(&mut subscriber, 3).await;
-    let dead_first: Vec<String> = {
+    // Not every queue brings the first, which was retried, last.
+    let mut dead = bury(&mut subscriber, 3).await;
+    let mut dead_first: Vec<String> = {
         let moved = subscriber.replay(2).await.unwrap();
         assert_eq!(moved, 2);
         let mut ids = Vec::new();
@@ -91,9 +97,10 @@ pub(crate) async fn replay_moves_the_oldest_back_as_fresh_events<Q: Queue>() {
     };
     nothing_is_left(&mut subscriber).await;
     let left = queue.take_dead_letters().await;
-    // The first was retried before it died, so it died last.
-    assert_eq!(left.iter().map(|dead| &dead.id).collect::<Vec<_>>(), [&events[0].id]);
-    assert!(!dead_first.contains(&events[0].id));
+    assert_eq!(left.iter().map(|dead| &dead.id).collect::<Vec<_>>(), [&dead.remove(2)]);
+    dead_first.sort();
+    dead.sort();
+    assert_eq!(dead_first, dead);
 }
 
 pub(crate) async fn replay_of_nothing_moves_nothing<Q: Queue>() {
@@ -109,15 +116,12 @@ pub(crate) async fn replay_of_nothing_moves_nothing<Q: Queue>() {
     nothing_is_left(&mut subscriber).await;
 }
 
-/// More than any backend moves in one step.
-const MANY: usize = 520;
-
 async fn bury_many<Q: Queue>(queue: &Q) -> Subscriber {
     let publisher = queue.publisher();
-    let bodies: Vec<String> = (0..MANY).map(|number| number.to_string()).collect();
+    let bodies: Vec<String> = (0..Q::MANY).map(|number| number.to_string()).collect();
     publish(&publisher, &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let mut subscriber = queue.subscriber(100);
-    bury(&mut subscriber, MANY).await;
+    bury(&mut subscriber, Q::MANY).await;
     subscriber
 }
 
@@ -125,8 +129,8 @@ pub(crate) async fn what_dies_during_a_replay_stays_dead_while_the_subscriber_go
     let queue = Q::fresh().await;
     let mut subscriber = bury_many(&queue).await;
     let replay = tokio::spawn(subscriber.replay(usize::MAX));
-    bury(&mut subscriber, MANY).await;
-    assert_eq!(timeout(PATIENCE, replay).await.unwrap().unwrap().unwrap(), MANY);
+    bury(&mut subscriber, Q::MANY).await;
+    assert_eq!(timeout(PATIENCE, replay).await.unwrap().unwrap().unwrap(), Q::MANY);
     nothing_comes(&mut subscriber).await;
 }
 
@@ -143,7 +147,7 @@ pub(crate) async fn closing_ends_a_replay_and_nothing_is_lost<Q: Queue>() {
     assert!(moved > 0);
     let mut other = queue.subscriber(1);
     drop(receive_any(&mut other).await);
-    assert_eq!(timeout(PATIENCE, other.replay(usize::MAX)).await.unwrap().unwrap(), MANY - moved);
+    assert_eq!(timeout(PATIENCE, other.replay(usize::MAX)).await.unwrap().unwrap(), Q::MANY - moved);
 }
 
 pub(crate) async fn close_lets_what_is_still_held_come_again<Q: Queue>() {

@@ -16,6 +16,9 @@ pub(crate) const QUIET: Duration = Duration::from_millis(500);
 
 /// A queue of its own for one test.
 pub(crate) trait Queue: Sized + Send + Sync {
+    /// More events than the backend moves in one step.
+    const MANY: usize = 520;
+
     /// Whether this run of the checks covers it. Whoever leaves one out has to say so, and `infra/check` does.
     fn is_tested() -> bool {
         true
@@ -124,8 +127,11 @@ pub(crate) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
+/// Each of another tenant: a queue that keeps the order of a tenant hands them out at once.
 pub(crate) fn event(body: &str) -> Event {
-    Event::new("shop", "order", body.to_owned())
+    let mut event = Event::new("shop", "order", body.to_owned());
+    event.tenant = Some(event.id.clone());
+    event
 }
 
 /// Publishes one event for each body.

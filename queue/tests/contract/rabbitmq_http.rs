@@ -12,7 +12,7 @@ use crate::rabbitmq::received;
 
 /// A version with a routing key, as a type of its own.
 macro_rules! rabbitmq_http {
-    ($module:ident: $version:ident, $routing_key:literal; $group:ident) => {
+    ($module:ident: $version:ident, $routing_key:literal; $($group:ident)+) => {
         mod $module {
             #[derive(Debug)]
             pub(crate) struct Kind;
@@ -23,13 +23,13 @@ macro_rules! rabbitmq_http {
             }
 
             pub(crate) type Tested = super::RabbitMqHttp<Kind>;
-            $group!(crate::rabbitmq_http::$module::Tested);
+            $($group!(crate::rabbitmq_http::$module::Tested);)+
         }
     };
 }
 
-rabbitmq_http!(version_3: V3, "webhook"; every_publisher);
-rabbitmq_http!(version_4: V4, "webhook"; every_publisher);
+rabbitmq_http!(version_3: V3, "webhook"; every_publisher queue_that_takes_copies);
+rabbitmq_http!(version_4: V4, "webhook"; every_publisher queue_that_takes_copies);
 rabbitmq_http!(full_3: V3, "{type}"; queue_that_refuses);
 rabbitmq_http!(full_4: V4, "{type}"; queue_that_refuses);
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use testbed::{Moto, Proxy};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use webhook_queue::{Event, Publish, PublishError, Publisher, Readiness, Subscriber};
+use webhook_queue::{Event, Publish, PublishError, Publisher, Readiness};
 
 use super::{config, publisher, soon};
 
@@ -120,11 +120,4 @@ fn without_credentials_it_does_not_open() {
     config.aws_credentials = None;
     let error = Publisher::open(&config).unwrap_err().to_string();
     assert!(error.starts_with("AWS_ACCESS_KEY_ID: is not set"), "{error}");
-}
-
-#[test]
-fn a_consumer_is_told_what_to_do_instead() {
-    let config = config("https://sqs.eu-north-1.amazonaws.com/123456789012/hooks");
-    let error = Subscriber::open(&config, 1).unwrap_err().to_string();
-    assert!(error.contains("webhook-forwarder drain"), "{error}");
 }

@@ -1,14 +1,20 @@
-//! SQS: what is published lies there as it was, and every failure is told for what it is. Against moto, an emulator.
-#![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
+//! SQS: what is published lies there as it was, what is received is kept and let go of as SQS wants it, and every failure
+//! is told for what it is. Against moto, an emulator.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure here fails the test")]
 
 mod admin;
+mod attempts;
 mod faults;
+mod leases;
+mod order;
 mod wire;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-use webhook_queue::{AwsCredentials, Publisher, QueueConfig, QueueUrl};
+use tokio::time::{Instant, timeout_at};
+use webhook_queue::{
+    AwsCredentials, Delivery, Event, Publish, Publisher, QueueConfig, QueueUrl, Received, Subscribe, Subscriber,
+};
 
 fn config(url: &str) -> QueueConfig {
     let mut config = QueueConfig::new(QueueUrl::parse(url).unwrap());
@@ -22,6 +28,32 @@ fn config(url: &str) -> QueueConfig {
 
 fn publisher(url: &str) -> Publisher {
     Publisher::open(&config(url)).unwrap()
+}
+
+fn subscriber(url: &str) -> Subscriber {
+    Subscriber::open(&config(url), 10).unwrap()
+}
+
+/// Publishes one event for each body, all of one tenant.
+async fn publish(url: &str, bodies: &[&str]) {
+    let publisher = publisher(url);
+    for body in bodies {
+        let mut event = Event::new("shop", "order", (*body).to_owned());
+        event.tenant = Some("123456".to_owned());
+        publisher.publish(&event, soon()).await.unwrap();
+    }
+}
+
+/// The next ordinary delivery.
+async fn receive(subscriber: &mut Subscriber) -> Delivery {
+    match timeout_at(soon(), subscriber.next()).await.expect("nothing came") {
+        Received::Delivery(delivery) => delivery,
+        Received::Suspects => panic!("suspects, and nobody died"),
+    }
+}
+
+fn body(delivery: &Delivery) -> String {
+    String::from_utf8(delivery.event().body.to_vec()).unwrap()
 }
 
 /// Long enough for a busy machine, short enough to fail a hanging test.

@@ -1,0 +1,88 @@
+//! FIFO queues: the order of a group holds until one of its events is a dead letter.
+
+use std::time::Duration;
+
+use serde_json::json;
+use testbed::{Moto, SqsQueue};
+use tokio::time::timeout;
+use webhook_queue::{DeadLetter, Delivery, Reason, Received, Settlement, Subscribe, Subscriber};
+
+use super::{body, publish, receive, subscriber};
+
+async fn queue_of(bodies: &[&str]) -> SqsQueue<'static> {
+    let queue = Moto::shared().await.queue(true, json!({})).await;
+    publish(&queue.url(), bodies).await;
+    queue
+}
+
+/// The next delivery, alone or not: one that another subscriber handed back looks as if its holder had crashed.
+async fn receive_any(subscriber: &mut Subscriber) -> Delivery {
+    loop {
+        match timeout(Duration::from_secs(15), subscriber.next()).await.expect("nothing came") {
+            Received::Delivery(delivery) => return delivery,
+            Received::Suspects => {
+                if let Some(delivery) = subscriber.next_suspect().await {
+                    return delivery;
+                }
+            }
+        }
+    }
+}
+
+/// SQS hands out several messages of a group together, and leaves it to us to keep their order.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_of_a_group_is_handed_out_when_the_one_before_is_settled() {
+    let queue = queue_of(&["1", "2", "3"]).await;
+    let mut subscriber = subscriber(&queue.url());
+    for expected in ["1", "2", "3"] {
+        let delivery = receive(&mut subscriber).await;
+        assert_eq!(body(&delivery), expected);
+        assert!(timeout(Duration::from_millis(700), subscriber.next()).await.is_err(), "one at a time");
+        delivery.settle(Settlement::Ack).await.unwrap();
+    }
+    assert_eq!(queue.count().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_holds_its_group_back() {
+    let queue = queue_of(&["1", "2", "3"]).await;
+    let (mut one, mut other) = (subscriber(&queue.url()), subscriber(&queue.url()));
+    let first = tokio::select! {
+        delivery = receive_any(&mut one) => delivery,
+        delivery = receive_any(&mut other) => delivery,
+    };
+    assert_eq!(body(&first), "1");
+    first.settle(Settlement::Retry { after: Duration::from_secs(2) }).await.unwrap();
+    for expected in ["1", "2", "3"] {
+        let delivery = tokio::select! {
+            delivery = receive_any(&mut one) => delivery,
+            delivery = receive_any(&mut other) => delivery,
+        };
+        assert_eq!(body(&delivery), expected);
+        assert_eq!(delivery.crashes(), 0);
+        delivery.settle(Settlement::Ack).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_frees_its_group_and_may_die_again_within_the_window_for_duplicates() {
+    let queue = queue_of(&["1", "2"]).await;
+    let mut subscriber = subscriber(&queue.url());
+    let letter =
+        || Settlement::DeadLetter(DeadLetter { reason: Reason::Handler, error: "\u{1b}no".to_owned(), handler: None });
+    let first = receive(&mut subscriber).await;
+    let id = first.event().id.clone();
+    first.settle(letter()).await.unwrap();
+    let second = receive(&mut subscriber).await;
+    assert_eq!(body(&second), "2");
+    second.settle(Settlement::Ack).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(subscriber.replay(usize::MAX).await.unwrap(), 1);
+        let again = receive(&mut subscriber).await;
+        assert_eq!((&again.event().id, again.attempt()), (&id, 1));
+        again.settle(letter()).await.unwrap();
+    }
+    let dead = queue.dead().take_all().await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0]["Attributes"]["MessageGroupId"], "shop:123456");
+}
