@@ -131,6 +131,40 @@ impl Refusal {
     }
 }
 
+/// How webhooks have been answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) taken: u64,
+    /// By a status that is not ours to mend.
+    pub(crate) refused: u64,
+    /// By 503.
+    pub(crate) failed: u64,
+    /// Of those, for want of room.
+    pub(crate) shed: u64,
+}
+
+impl Answered {
+    pub(crate) fn count(&mut self, refusal: &Refusal) {
+        if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
+            self.failed += 1;
+        } else {
+            self.refused += 1;
+        }
+        self.shed += u64::from(matches!(refusal, Refusal::Overloaded));
+    }
+
+    /// What was counted between `earlier` and now.
+    #[cfg(feature = "standalone")]
+    pub(crate) fn since(&self, earlier: &Answered) -> Answered {
+        Answered {
+            taken: self.taken - earlier.taken,
+            refused: self.refused - earlier.refused,
+            failed: self.failed - earlier.failed,
+            shed: self.shed - earlier.shed,
+        }
+    }
+}
+
 /// The queue has confirmed the event.
 pub(crate) fn accepted(id: &str) -> Response<Full<Bytes>> {
     json_response(&json!({ "id": id }))

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::chain::chain;
+use crate::counts::{Counter, Counts};
 use crate::event::Event;
 use crate::publish::{Publish, PublishError, Readiness};
 
@@ -32,6 +33,7 @@ pub(crate) struct Ladder<P> {
 struct Rung<P> {
     name: String,
     publisher: P,
+    counter: Counter,
     memory: Mutex<Memory>,
 }
 
@@ -88,7 +90,7 @@ impl Drop for Probe<'_> {
 impl<P: Publish> Ladder<P> {
     /// Of queues and their names, as a log may show them.
     pub(crate) fn new(rungs: Vec<(String, P)>) -> Ladder<P> {
-        let rung = |(name, publisher)| Rung { name, publisher, memory: Mutex::default() };
+        let rung = |(name, publisher)| Rung { name, publisher, counter: Counter::default(), memory: Mutex::default() };
         Ladder { rungs: rungs.into_iter().map(rung).collect() }
     }
 
@@ -98,7 +100,9 @@ impl<P: Publish> Ladder<P> {
         for (place, rung) in self.rungs.iter().enumerate() {
             let limit = rung.publisher.max_body_bytes();
             if event.body.len() > limit {
-                failures.push((place, PublishError::TooLarge { limit }));
+                let refused = Err(PublishError::TooLarge { limit });
+                rung.counter.count(&refused);
+                failures.extend(refused.err().map(|error| (place, error)));
                 continue;
             }
             if Instant::now() >= deadline {
@@ -106,6 +110,7 @@ impl<P: Publish> Ladder<P> {
             }
             let turn = rung.turn();
             if let Turn::StepOver = turn {
+                rung.counter.stepped_over();
                 stepped_over.push(place);
                 continue;
             }
@@ -187,6 +192,10 @@ impl<P: Publish> Ladder<P> {
         (&self.rungs[0].name, &self.rungs[0].publisher)
     }
 
+    pub(crate) fn counts(&self) -> Vec<(String, Counts)> {
+        self.rungs.iter().map(|rung| (rung.name.clone(), rung.counter.counts())).collect()
+    }
+
     /// Each queue's name, and the largest body that it carries.
     pub(crate) fn limits(&self) -> Vec<(String, usize)> {
         self.rungs.iter().map(|rung| (rung.name.clone(), rung.publisher.max_body_bytes())).collect()
@@ -231,6 +240,7 @@ impl<P: Publish> Rung<P> {
     async fn publish(&self, event: &Event, slice: Instant, deadline: Instant) -> Result<(), PublishError> {
         let (began, began_at) = (Instant::now(), SystemTime::now());
         let outcome = self.publisher.publish(event, slice.min(deadline)).await;
+        self.counter.count(&outcome);
         match &outcome {
             Ok(()) => self.took(began_at),
             // An event that itself came too late is no news of the queue.

@@ -18,6 +18,7 @@ mod queue_url;
 mod queues;
 mod topology;
 
+mod counts;
 #[cfg(feature = "sqlite")]
 mod keep_draining;
 mod ladder;
@@ -50,6 +51,7 @@ mod sqs;
 pub use admin::{Finding, Level, Report, check, setup};
 pub use chain::chain;
 pub use config::{QueueConfig, QueueType, Role};
+pub use counts::Counts;
 pub use credentials::AwsCredentials;
 pub use drain::{DrainError, Drained, drain};
 pub use env::{ConfigError, Env, Problem, duration, list, size, yes_or_no};

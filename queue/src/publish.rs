@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::config::QueueConfig;
+use crate::counts::{Counter, Counts};
 use crate::env::ConfigError;
 use crate::event::Event;
 use crate::ladder::Ladder;
@@ -39,6 +40,11 @@ pub trait Publish: Send + Sync {
 
     /// The largest body that the queue carries, in bytes.
     fn max_body_bytes(&self) -> usize;
+
+    /// How often each queue has answered what, with its name as a log may show it. Nothing where nobody counts.
+    fn counts(&self) -> Vec<(String, Counts)> {
+        Vec::new()
+    }
 
     /// Closes connections and files. Publishes in flight are awaited, new ones fail.
     fn close(&self) -> impl Future<Output = ()> + Send;
@@ -97,7 +103,7 @@ pub struct Publisher {
 
 #[derive(Clone, Debug)]
 enum Queues {
-    One { name: String, backend: Backend },
+    One { name: String, backend: Backend, counter: Arc<Counter> },
     Several(Arc<Ladder<Backend>>),
 }
 
@@ -140,7 +146,7 @@ impl Publisher {
         let open = |rung: QueueConfig| Ok::<_, ConfigError>((rung.url.redacted(), Backend::open(&rung)?));
         let mut rungs = config.rungs().map(open).collect::<Result<Vec<_>, _>>()?;
         let queues = match rungs.pop() {
-            Some((name, backend)) if rungs.is_empty() => Queues::One { name, backend },
+            Some((name, backend)) if rungs.is_empty() => Queues::One { name, backend, counter: Arc::default() },
             last => Queues::Several(Arc::new(Ladder::new(rungs.into_iter().chain(last).collect()))),
         };
         Ok(Publisher { queues })
@@ -153,7 +159,7 @@ impl Publisher {
             Queues::One { .. } => self.queues.clone(),
             Queues::Several(ladder) => {
                 let (name, backend) = ladder.first();
-                Queues::One { name: name.to_owned(), backend: backend.clone() }
+                Queues::One { name: name.to_owned(), backend: backend.clone(), counter: Arc::default() }
             }
         };
         Publisher { queues }
@@ -162,7 +168,7 @@ impl Publisher {
     /// Each queue's name, as a log may show it, and the largest body that it carries, in bytes.
     pub fn limits(&self) -> Vec<(String, usize)> {
         match &self.queues {
-            Queues::One { name, backend } => vec![(name.clone(), backend.max_body_bytes())],
+            Queues::One { name, backend, .. } => vec![(name.clone(), backend.max_body_bytes())],
             Queues::Several(ladder) => ladder.limits(),
         }
     }
@@ -206,7 +212,11 @@ impl Publish for Backend {
 impl Publish for Publisher {
     async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
         match &self.queues {
-            Queues::One { backend, .. } => backend.publish(event, deadline).await,
+            Queues::One { backend, counter, .. } => {
+                let outcome = backend.publish(event, deadline).await;
+                counter.count(&outcome);
+                outcome
+            }
             Queues::Several(ladder) => ladder.publish(event, deadline).await,
         }
     }
@@ -222,6 +232,13 @@ impl Publish for Publisher {
         match &self.queues {
             Queues::One { backend, .. } => backend.max_body_bytes(),
             Queues::Several(ladder) => ladder.max_body_bytes(),
+        }
+    }
+
+    fn counts(&self) -> Vec<(String, Counts)> {
+        match &self.queues {
+            Queues::One { name, counter, .. } => vec![(name.clone(), counter.counts())],
+            Queues::Several(ladder) => ladder.counts(),
         }
     }
 

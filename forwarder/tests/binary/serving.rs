@@ -75,7 +75,9 @@ async fn sigterm_finishes_what_was_accepted() {
     assert!(answer.contains("connection: close"), "{answer}");
     let events = receive(&forwarder, 2).await;
     assert_eq!([&events[0].body[..], &events[1].body[..]], [&b"whole"[..], b"halfmore"]);
-    assert_eq!(forwarder.wait().0, Some(0));
+    let (code, log) = forwarder.wait();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("webhooks.taken=2") && log.contains("events.confirmed=2"), "{log}");
 }
 
 /// Sends more large bodies at a time than there is room for. Returns the answers' statuses.

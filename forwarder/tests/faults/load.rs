@@ -27,6 +27,7 @@ pub(crate) struct Sent {
     pub(crate) number: usize,
     /// `None`: no answer, the connection broke.
     pub(crate) status: Option<u16>,
+    pub(crate) began: Instant,
     pub(crate) took: Duration,
 }
 
@@ -103,7 +104,7 @@ pub(crate) async fn send(addr: SocketAddr, connection: &mut Option<SendRequest<F
     if status.is_none() {
         *connection = None;
     }
-    Sent { number, status, took: began.elapsed() }
+    Sent { number, status, began, took: began.elapsed() }
 }
 
 async fn exchange(addr: SocketAddr, connection: &mut Option<SendRequest<Full<Bytes>>>, number: usize) -> Option<u16> {

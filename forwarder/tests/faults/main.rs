@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure here fails the test")]
 
 mod forwarder;
+mod ladders;
 mod load;
 mod outage;
 mod scenarios;

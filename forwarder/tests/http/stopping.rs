@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use insta::assert_snapshot;
+use webhook_queue::PublishError;
+
+use crate::log::Log;
 use crate::support::{Server, eventually, post};
 
 #[tokio::test]
@@ -79,4 +83,20 @@ async fn a_caller_that_has_just_connected_may_still_begin() {
     assert!(connected.hears_nothing_for(Duration::from_millis(100)).await);
     connected.send(post("/webhooks/demo", "", "x")).await;
     assert_eq!(connected.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn what_became_of_webhooks_is_told_at_the_end() {
+    let log = Log::default();
+    let _logging = log.of_this_thread();
+    let server = Server::open(&[]);
+    for _ in 0..2 {
+        assert_eq!(server.post("/webhooks/demo", "x").await.status, 200);
+    }
+    assert_eq!(server.exchange("PUT /webhooks/demo HTTP/1.1\r\n\r\n").await.status, 405);
+    server.queue.fail_with(|| PublishError::TimedOut);
+    assert_eq!(server.post("/webhooks/demo", "x").await.status, 503);
+    server.stop();
+    eventually("the host has stopped", || server.has_stopped()).await;
+    assert_snapshot!(log.lines_with("webhooks.taken").join("\n"), @"INFO webhook_forwarder::standalone::tally: webhooks since the last such line: 2 taken, 1 refused, 1 answered 503, 0 of them for want of room webhooks.taken=2 webhooks.refused=1 webhooks.failed=1 webhooks.shed=0");
 }

@@ -264,3 +264,19 @@ async fn too_large_only_if_no_queue_could_carry_it() {
     );
     assert!(matches!(sized(101).await.unwrap_err(), PublishError::TooLarge { limit: 100 }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_became_of_events_is_counted_for_each_queue() {
+    let (first, second) = (Scripted::new(&[Act::Refuse, Act::Hang]), Scripted::new(&[Act::Confirm]));
+    let ladder = ladder(&[&first, &second]);
+    for _ in 0..3 {
+        assert!(publish(&ladder).await.0.is_ok());
+    }
+    let large = Event::new("shop", "order", vec![b'x'; 101]);
+    assert!(ladder.publish(&large, Instant::now() + DEADLINE).await.is_err());
+    let [(_, first), (_, second)] = ladder.counts()[..] else { panic!("there are two queues") };
+    let expected = Counts { refused: 1, timed_out: 1, stepped_over: 1, too_large: 1, ..Counts::default() };
+    assert_eq!(first, expected);
+    assert_eq!(second, Counts { confirmed: 3, too_large: 1, ..Counts::default() });
+    assert_eq!(second.since(&Counts { confirmed: 2, ..Counts::default() }).confirmed, 1);
+}
