@@ -95,11 +95,16 @@ where
         };
         return if late { PublishError::TimedOut } else { PublishError::Unreachable(error.into()) };
     };
-    let code = error.code().unwrap_or("no reason given");
-    let said = format!("{code}: {}", error.message().unwrap_or_default());
+    let is_its_own_fault = answer.raw().status().is_server_error();
+    told(error.code().unwrap_or("no reason given"), error.message(), is_its_own_fault)
+}
+
+/// What SQS's word means for an event that it has not stored. It may have, if the fault is its own.
+pub(super) fn told(code: &str, message: Option<&str>, is_its_own_fault: bool) -> PublishError {
+    let said = format!("{code}: {}", message.unwrap_or_default());
     match code.rsplit('.').next() {
         Some("QueueDoesNotExist" | "NonExistentQueue" | "QueueDeletedRecently") => PublishError::Unroutable(said),
-        _ if answer.raw().status().is_server_error() => PublishError::Unreachable(said.into()),
+        _ if is_its_own_fault => PublishError::Unreachable(said.into()),
         _ => PublishError::Refused(said),
     }
 }

@@ -1,95 +1,77 @@
 //! Deleting what is settled: many messages in one request, and each with an answer of its own.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
-use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::client::{Client, explain};
-use super::take::BATCH;
+use super::gather::{Asked, Entry, Gather};
 use super::visibility::{Trouble, stale};
 use crate::publish::PublishError;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many requests there are at a time. While all of them are under way, what comes next gathers for a larger one.
-const AT_ONCE: usize = 8;
 
-/// A way to the task that deletes.
+/// A way to the task that deletes. There are never more deletes than deliveries.
 #[derive(Debug)]
-pub(super) struct Deletes {
-    queue: mpsc::UnboundedSender<Wanted>,
-}
+pub(super) struct Deletes(Gather<Handle>);
 
-/// There are never more of them than deliveries.
+/// A receipt handle of what is to be deleted, even if nobody waits for the answer.
 #[derive(Debug)]
-struct Wanted {
-    handle: String,
-    answer: oneshot::Sender<Result<(), Trouble>>,
-}
+struct Handle(String);
 
 impl Deletes {
     /// Starts the task. It ends with this value.
     pub(super) fn start(client: Client) -> Deletes {
-        let (queue, wanted) = mpsc::unbounded_channel();
-        tokio::spawn(run(client, wanted));
-        Deletes { queue }
+        Deletes(Gather::start(client))
     }
 
     /// `Ok` is SQS's word that the message is gone.
     pub(super) async fn delete(&self, handle: &str) -> Result<(), Trouble> {
-        let (answer, answered) = oneshot::channel();
-        let failed = || Trouble::Failed(PublishError::Unreachable("the subscriber was closed".into()));
-        self.queue.send(Wanted { handle: handle.to_owned(), answer }).map_err(|_| failed())?;
-        answered.await.unwrap_or_else(|_| Err(failed()))
+        let answer = self.0.ask(Handle(handle.to_owned())).await;
+        answer.unwrap_or_else(|| Err(failed("the subscriber was closed".to_owned())))
     }
 }
 
-async fn run(client: Client, mut wanted: mpsc::UnboundedReceiver<Wanted>) {
-    let room = Arc::new(Semaphore::new(AT_ONCE));
-    // Never closed, so never an error.
-    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
-        let mut batch = Vec::with_capacity(BATCH);
-        if wanted.recv_many(&mut batch, BATCH).await == 0 {
-            return;
-        }
-        let client = client.clone();
-        tokio::spawn(async move {
-            delete(&client, batch).await;
-            drop(permit);
-        });
-    }
-}
+impl Entry for Handle {
+    type Answer = Result<(), Trouble>;
 
-async fn delete(client: &Client, batch: Vec<Wanted>) {
-    let entry = |(place, wanted): (usize, &Wanted)| {
-        let entry = DeleteMessageBatchRequestEntry::builder().id(place.to_string());
-        entry.receipt_handle(&wanted.handle).build().ok()
-    };
-    let request = client.sdk.delete_message_batch().queue_url(client.address.url());
-    let answer = request
-        .set_entries(Some(batch.iter().enumerate().filter_map(entry).collect()))
-        .customize()
-        .config_override(Client::until(Instant::now() + CALL_TIMEOUT))
-        .send()
-        .await
-        .map_err(|error| explain(error).to_string());
-    for (place, wanted) in batch.into_iter().enumerate() {
-        let place = place.to_string();
-        let outcome = match &answer {
-            Ok(answer) if answer.successful.iter().any(|entry| entry.id == place) => Ok(()),
-            Ok(answer) => {
-                let code = answer.failed.iter().find(|entry| entry.id == place).map(|entry| entry.code.as_str());
-                match code {
-                    Some(code) if stale(code) => Err(Trouble::Stale),
-                    code => Err(failed(format!("SQS did not delete it: {}", code.unwrap_or("it says nothing of it")))),
-                }
-            }
-            Err(error) => Err(failed(error.clone())),
+    /// SQS limits the bytes of messages only.
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    async fn carry(client: &Client, batch: Vec<Asked<Handle>>) {
+        let entry = |(place, asked): (usize, &Asked<Handle>)| {
+            let entry = DeleteMessageBatchRequestEntry::builder().id(place.to_string());
+            entry.receipt_handle(&asked.entry.0).build().ok()
         };
-        // Whoever wanted it may have gone; it is deleted all the same.
-        let _ = wanted.answer.send(outcome);
+        let request = client.sdk.delete_message_batch().queue_url(client.address.url());
+        let answer = request
+            .set_entries(Some(batch.iter().enumerate().filter_map(entry).collect()))
+            .customize()
+            .config_override(Client::until(Instant::now() + CALL_TIMEOUT))
+            .send()
+            .await
+            .map_err(|error| explain(error).to_string());
+        for (place, asked) in batch.into_iter().enumerate() {
+            let place = place.to_string();
+            let outcome = match &answer {
+                Ok(answer) if answer.successful.iter().any(|entry| entry.id == place) => Ok(()),
+                Ok(answer) => {
+                    let code = answer.failed.iter().find(|entry| entry.id == place).map(|entry| entry.code.as_str());
+                    match code {
+                        Some(code) if stale(code) => Err(Trouble::Stale),
+                        code => {
+                            let why = code.unwrap_or("it says nothing of it");
+                            Err(failed(format!("SQS did not delete it: {why}")))
+                        }
+                    }
+                }
+                Err(error) => Err(failed(error.clone())),
+            };
+            asked.answer(outcome);
+        }
     }
 }
 

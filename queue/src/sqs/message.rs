@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_sqs::types::MessageAttributeValue;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use tokio::time::Instant;
 
 use super::client::{Client, explain};
@@ -133,18 +133,34 @@ impl Outgoing {
 
     /// `Ok` is SQS's word that it has stored the message.
     pub(super) async fn send(&self, to: &Client, deadline: Instant) -> Result<(), PublishError> {
-        let mut request = to.sdk.send_message().queue_url(to.address.url()).message_body(&self.body);
-        request =
-            request.set_message_attributes(Some(self.attributes.clone())).set_message_group_id(self.group.clone());
-        if to.address.is_fifo() {
-            request = request.message_deduplication_id(&self.deduplication_id);
-        } else if !self.delay.is_zero() {
-            request = request.delay_seconds(whole_seconds(self.delay));
-        }
+        let request = to.sdk.send_message().queue_url(to.address.url()).message_body(&self.body);
+        let request = request
+            .set_message_attributes(Some(self.attributes.clone()))
+            .set_message_group_id(self.group.clone())
+            .set_message_deduplication_id(self.deduplication(to))
+            .set_delay_seconds(self.delay(to));
         match request.customize().config_override(Client::until(deadline)).send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(explain(error)),
         }
+    }
+
+    /// The same, as one of several in a request.
+    pub(super) fn entry(&self, id: usize, to: &Client) -> Option<SendMessageBatchRequestEntry> {
+        let entry = SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(&self.body);
+        let entry =
+            entry.set_message_attributes(Some(self.attributes.clone())).set_message_group_id(self.group.clone());
+        entry.set_message_deduplication_id(self.deduplication(to)).set_delay_seconds(self.delay(to)).build().ok()
+    }
+
+    /// Only a FIFO queue takes it.
+    fn deduplication(&self, to: &Client) -> Option<String> {
+        to.address.is_fifo().then(|| self.deduplication_id.clone())
+    }
+
+    /// In seconds. A FIFO queue takes none.
+    fn delay(&self, to: &Client) -> Option<i32> {
+        (!to.address.is_fifo() && !self.delay.is_zero()).then(|| whole_seconds(self.delay))
     }
 
     /// In the order of these, which the queue keeps if it is a FIFO queue.

@@ -2,7 +2,7 @@
 //!
 //! An event is one message, a CloudEvent in structured mode (`wire`), sent with what a consumer writes on it beside
 //! (`message`). The SDK signs, retries and reads the answers (`client`); its requests travel over the HTTP client that the
-//! rest of this crate uses (`transport`).
+//! rest of this crate uses (`transport`). What is published, or deleted, at the same time shares requests (`gather`).
 //!
 //! A subscriber's tasks receive and keep the leases (`keeper`) of everything that is held (`leases`), the app's share and
 //! what waits for it (`inbox`). How a delivery ends is in `lease`; why a message came again in `suspicion` and `notes`.
@@ -20,7 +20,10 @@ mod client;
 mod transport;
 
 mod message;
+
+mod gather;
 mod publish;
+mod sends;
 
 mod take;
 

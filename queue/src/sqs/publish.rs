@@ -7,7 +7,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::Client;
+use super::gather::Gather;
 use super::message::Outgoing;
+use super::sends::Sending;
 use super::{MAX_MESSAGE_BYTES, wire};
 use crate::config::QueueConfig;
 use crate::env::ConfigError;
@@ -18,36 +20,42 @@ use crate::publish::{Publish, PublishError, Readiness};
 const ROOM_FOR_ATTRIBUTES: usize = 64 * 1024;
 /// What is left of a message in base64.
 const MAX_BODY_BYTES: usize = (MAX_MESSAGE_BYTES - ROOM_FOR_ATTRIBUTES) / 4 * 3;
-/// How many requests, and so connections, there are at a time; whoever comes next waits.
-const AT_ONCE: u32 = 128;
+/// How many events may be under way, or wait for a request; whoever comes next waits for a place.
+const PLACES: u32 = 1024;
 /// How long a bad word of the queue counts: nobody asks it while nothing is published.
 const MEMORY: Duration = Duration::from_secs(5);
 /// How long closing waits for requests in flight.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// Publishes every event in a request of its own: `Ok` is SQS's word that it has stored the message.
+/// Publishes an event in a request of its own, or with others that are published at the same time. `Ok` is SQS's word that
+/// it has stored this message.
 #[derive(Clone, Debug)]
 pub(crate) struct Publisher {
-    client: Client,
+    is_fifo: bool,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    permits: Semaphore,
+    sends: Gather<Sending>,
+    places: Arc<Semaphore>,
     trouble: Mutex<Option<(SystemTime, String)>>,
 }
 
 impl Publisher {
     pub(crate) fn open(config: &QueueConfig, url: &str) -> Result<Publisher, ConfigError> {
-        let shared = Shared { permits: Semaphore::new(AT_ONCE as usize), trouble: Mutex::default() };
-        Ok(Publisher { client: Client::new(config, url)?, shared: Arc::new(shared) })
+        let client = Client::new(config, url)?;
+        let is_fifo = client.address.is_fifo();
+        let places = Arc::new(Semaphore::new(PLACES as usize));
+        let shared = Shared { sends: Gather::start(client), places, trouble: Mutex::default() };
+        Ok(Publisher { is_fifo, shared: Arc::new(shared) })
     }
 
     async fn send(&self, message: Outgoing, deadline: Instant) -> Result<(), PublishError> {
-        let closed = |_| PublishError::Unreachable("the publisher was closed".into());
-        let _permit = self.shared.permits.acquire().await.map_err(closed)?;
-        message.send(&self.client, deadline).await
+        let closed = || PublishError::Unreachable("the publisher was closed".into());
+        let place = Arc::clone(&self.shared.places).acquire_owned().await.map_err(|_| closed())?;
+        let answer = self.shared.sends.ask(Sending { message, deadline, _place: place }).await;
+        answer.unwrap_or_else(|| Err(closed()))
     }
 
     fn remember(&self, outcome: &Result<(), PublishError>) {
@@ -71,7 +79,7 @@ impl Publish for Publisher {
         if deadline <= Instant::now() {
             return Err(PublishError::TimedOut);
         }
-        if self.client.address.is_fifo() {
+        if self.is_fifo {
             message = message.in_group(wire::group(event));
         }
         let sent = timeout_at(deadline, self.send(message, deadline)).await;
@@ -92,9 +100,10 @@ impl Publish for Publisher {
     }
 
     async fn close(&self) {
-        if timeout(CLOSE_WAIT, self.shared.permits.acquire_many(AT_ONCE)).await.is_err() {
+        // Whoever holds a place is in flight.
+        if timeout(CLOSE_WAIT, self.shared.places.acquire_many(PLACES)).await.is_err() {
             tracing::warn!("SQS did not answer; publishes in flight are given up");
         }
-        self.shared.permits.close();
+        self.shared.places.close();
     }
 }
