@@ -40,7 +40,7 @@ pub use moto::Moto;
 pub use proxy::Proxy;
 pub use secrets::SecretsExtension;
 pub use sqs::{SqsQueue, SqsServer};
-pub use sqs_stand_in::SqsStandIn;
+pub use sqs_stand_in::{Fate, SqsStandIn};
 pub use tools::{Version, cargo_lambda, has_v4, moto_server, node_senders, pika_python, python_senders, versions};
 pub use vhost::Vhost;
 pub use wait::eventually;

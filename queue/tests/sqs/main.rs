@@ -1,5 +1,5 @@
 //! SQS: what is published lies there as it was, what is received is kept and let go of as SQS wants it, and every failure
-//! is told for what it is. Against moto, an emulator.
+//! is told for what it is. Against moto, an emulator, and our own stand-in.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure here fails the test")]
 
 mod admin;
@@ -7,6 +7,7 @@ mod attempts;
 mod faults;
 mod leases;
 mod order;
+mod sends;
 mod wire;
 
 use std::time::Duration;

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::{Answer, Refusal};
-use super::message::{MOST_BYTES, Wanted};
+use super::message::{Wanted, bytes};
 use super::queue::Queue;
-use super::{Shared, lock};
+use super::{Fate, Shared, lock};
 
 const MOST_ENTRIES: usize = 10;
 const LONGEST_POLL: u64 = 20;
@@ -18,6 +18,8 @@ const LONGEST_POLL: u64 = 20;
 pub(super) struct Queues {
     queues: HashMap<String, Queue>,
     sent: u64,
+    /// What becomes of messages that contain a text.
+    doomed: Vec<(String, Fate)>,
 }
 
 /// Waits for messages, as long as the request or the queue says.
@@ -97,6 +99,15 @@ impl Queues {
         }
     }
 
+    pub(super) fn doom(&mut self, text: &str, fate: Fate) {
+        self.doomed.push((text.to_owned(), fate));
+    }
+
+    fn fate(&self, message: &Value) -> Option<Fate> {
+        let text = message["MessageBody"].as_str().unwrap_or_default();
+        self.doomed.iter().find(|(doomed, _)| text.contains(doomed)).map(|(_, fate)| *fate)
+    }
+
     fn find(&mut self, parameters: &Value) -> Result<&mut Queue, Refusal> {
         let missing = || Refusal::new("QueueDoesNotExist", "The specified queue does not exist.");
         self.queues.get_mut(name(parameters)).ok_or_else(missing)
@@ -129,18 +140,26 @@ impl Queues {
 
     fn send_batch(&mut self, parameters: &Value) -> Answer {
         let entries = parameters["Entries"].as_array().map_or(&[][..], Vec::as_slice);
-        let bytes: usize = entries.iter().map(|entry| entry["MessageBody"].as_str().map_or(0, str::len)).sum();
-        if bytes > MOST_BYTES {
+        if entries.iter().map(bytes).sum::<usize>() > self.find(parameters)?.most_bytes() {
             return Err(Refusal::new(
                 "BatchRequestTooLong",
                 "The length of all the messages put together is more than the limit.",
             ));
         }
-        self.batch(parameters, |queues, entry| {
+        let mut answer = self.batch(parameters, |queues, entry| {
+            if let Some(Fate::Fails(status, code)) = queues.fate(entry) {
+                return Err(Refusal::wanted(status, code));
+            }
             let mut sent = queues.send(parameters, entry)?;
             sent["Id"] = entry["Id"].clone();
             Ok(sent)
-        })
+        })?;
+        let unmentioned = entries.iter().filter(|entry| self.fate(entry) == Some(Fate::Unmentioned));
+        let unmentioned: Vec<&Value> = unmentioned.map(|entry| &entry["Id"]).collect();
+        if let Some(done) = answer["Successful"].as_array_mut() {
+            done.retain(|entry| !unmentioned.contains(&&entry["Id"]));
+        }
+        Ok(answer)
     }
 
     /// Each entry succeeds or fails for itself.

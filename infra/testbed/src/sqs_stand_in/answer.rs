@@ -25,6 +25,11 @@ impl Refusal {
         Refusal::new("InvalidParameterValue", message)
     }
 
+    /// What a test asks for.
+    pub(super) fn wanted(status: u16, code: &'static str) -> Refusal {
+        Refusal { status, code, message: "the test wants it so".to_owned() }
+    }
+
     pub(super) fn unreadable() -> Refusal {
         Refusal::new("SerializationException", "the request cannot be read")
     }

@@ -59,14 +59,6 @@ impl Message {
         })
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        let attribute = |(name, value): (&String, &Value)| {
-            let text = |key: &str| value[key].as_str().map_or(0, str::len);
-            name.len() + text("DataType") + text("StringValue") + text("BinaryValue")
-        };
-        self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
-    }
-
     /// Gives it to somebody, until `until`.
     pub(super) fn hand_out(&mut self, until: Instant) {
         self.received += 1;
@@ -105,6 +97,16 @@ impl Message {
         }
         shown
     }
+}
+
+/// How long a message is that is sent like this.
+pub(super) fn bytes(parameters: &Value) -> usize {
+    let text = |value: &Value, key: &str| value[key].as_str().map_or(0, str::len);
+    let attribute = |(name, value): (&String, &Value)| {
+        name.len() + text(value, "DataType") + text(value, "StringValue") + text(value, "BinaryValue")
+    };
+    let attributes = parameters["MessageAttributes"].as_object();
+    text(parameters, "MessageBody") + attributes.map_or(0, |attributes| attributes.iter().map(attribute).sum())
 }
 
 impl<'a> Wanted<'a> {

@@ -9,6 +9,7 @@ mod answer;
 mod message;
 mod queue;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -43,6 +44,17 @@ struct Shared {
     changed: Notify,
     /// What every request is answered, instead of being read.
     refusal: Mutex<Option<Refusal>>,
+    /// How many requests there were for each action.
+    requests: Mutex<HashMap<String, usize>>,
+}
+
+/// What becomes of a message that is sent with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It fails, as a request of its own would with this status and code.
+    Fails(u16, &'static str),
+    /// It is stored, and the answer does not say so.
+    Unmentioned,
 }
 
 impl SqsStandIn {
@@ -82,7 +94,17 @@ impl SqsStandIn {
 
     /// From now on every request is answered so: its status, and the code of the error.
     pub fn refuse(&self, status: u16, code: &'static str) {
-        *lock(&self.shared.refusal) = Some(Refusal { status, code, message: "the test wants it so".to_owned() });
+        *lock(&self.shared.refusal) = Some(Refusal::wanted(status, code));
+    }
+
+    /// From now on this becomes of whatever is sent in a batch and contains `text`.
+    pub fn doom(&self, text: &str, fate: Fate) {
+        lock(&self.shared.queues).doom(text, fate);
+    }
+
+    /// How many requests for this action there were, whatever they were answered.
+    pub fn requests(&self, action: &str) -> usize {
+        lock(&self.shared.requests).get(action).copied().unwrap_or_default()
     }
 
     /// Ends [`refuse`](SqsStandIn::refuse).
@@ -121,11 +143,12 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return answer::refused(&Refusal::unreadable()) };
+    let action = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let action = action.strip_prefix("AmazonSQS.").unwrap_or_default().to_owned();
+    *lock(&shared.requests).entry(action.clone()).or_default() += 1;
     if let Some(refusal) = &*lock(&shared.refusal) {
         return answer::refused(refusal);
     }
-    let action = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let action = action.strip_prefix("AmazonSQS.").unwrap_or_default().to_owned();
     let parameters: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
     match act(shared, &action, &parameters).await {
         Ok(body) => answer::given(&body),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::answer::Refusal;
-use super::message::{MOST_BYTES, Message};
+use super::message::{MOST_BYTES, Message, bytes};
 
 /// For so long a FIFO queue takes a message with a known deduplication id for the same message.
 const DEDUPLICATION: Duration = Duration::from_secs(5 * 60);
@@ -96,12 +96,17 @@ impl Queue {
         self.seconds("ReceiveMessageWaitTimeSeconds")
     }
 
+    /// The longest message that it takes, and the longest batch.
+    pub(super) fn most_bytes(&self) -> usize {
+        let most = self.attributes["MaximumMessageSize"].as_str().and_then(|most| most.parse().ok());
+        most.unwrap_or(MOST_BYTES)
+    }
+
     pub(super) fn send(&mut self, parameters: &Value, sequence: u64) -> Result<Value, Refusal> {
         let now = Instant::now();
         let mut message = Message::read(parameters, sequence, now + self.seconds("MessageRetentionPeriod"))?;
-        let most = self.attributes["MaximumMessageSize"].as_str().and_then(|most| most.parse().ok());
-        let most = most.unwrap_or(MOST_BYTES);
-        if message.bytes() > most {
+        let most = self.most_bytes();
+        if bytes(parameters) > most {
             let reason =
                 format!("One or more parameters are invalid. Reason: Message must be shorter than {most} bytes.");
             return Err(Refusal::invalid(reason));
