@@ -1,6 +1,7 @@
 //! Which handler gets which events.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tower::{Layer, Service, service_fn};
 use webhook_queue::{BoxError, Event};
@@ -16,13 +17,17 @@ use crate::pattern::Pattern;
 /// The first `/` of a pattern splits source from type, and `*` matches any run of characters. Of the patterns that
 /// match an event, the one with the most literal characters wins. A malformed pattern, and two that match the same
 /// event equally well, are errors when the consumer starts; all of them are reported together.
+///
+/// Consumers of several queues can each have a clone.
+#[derive(Clone)]
 pub struct Router<S = ()> {
     entries: Vec<Entry<S>>,
 }
 
+#[derive(Clone)]
 struct Entry<S> {
     pattern: String,
-    with_state: Box<dyn FnOnce(S) -> HandlerService + Send>,
+    with_state: Arc<dyn Fn(S) -> HandlerService + Send + Sync>,
 }
 
 impl<S> Router<S>
@@ -42,23 +47,24 @@ where
         T: 'static,
     {
         let with_state = move |state: S| {
+            let handler = handler.clone();
             HandlerService::new(service_fn(move |call: Call| {
                 let (handler, state) = (handler.clone(), state.clone());
                 async move { Ok::<_, BoxError>(handler.call(call, state).await) }
             }))
         };
-        self.entries.push(Entry { pattern: pattern.to_owned(), with_state: Box::new(with_state) });
+        self.entries.push(Entry { pattern: pattern.to_owned(), with_state: Arc::new(with_state) });
         self
     }
 
     /// Puts a tower layer around each handler added so far, outside of the layers already there.
     ///
     /// The layer is applied to every handler separately: a `ConcurrencyLimitLayer` limits each of them, a
-    /// `GlobalConcurrencyLimitLayer` all together. An error of the layer's service is a failed attempt. Only the handler is
+    /// `GlobalConcurrencyLimitLayer` all together, those of the router's clones included. An error of the layer's service is a failed attempt. Only the handler is
     /// inside: the lease, the crash check and settling stay outside of every layer.
     pub fn layer<L>(mut self, layer: L) -> Router<S>
     where
-        L: Layer<HandlerService> + Clone + Send + 'static,
+        L: Layer<HandlerService> + Clone + Send + Sync + 'static,
         L::Service: Service<Call> + Clone + Send + Sync + 'static,
         <L::Service as Service<Call>>::Response: IntoOutcome + 'static,
         <L::Service as Service<Call>>::Error: Into<BoxError> + 'static,
@@ -67,7 +73,7 @@ where
         let wrap = |entry: Entry<S>| {
             let layer = layer.clone();
             let with_state = move |state: S| HandlerService::new(layer.layer((entry.with_state)(state)));
-            Entry { pattern: entry.pattern, with_state: Box::new(with_state) }
+            Entry { pattern: entry.pattern, with_state: Arc::new(with_state) }
         };
         self.entries = self.entries.into_iter().map(wrap).collect();
         self
@@ -83,7 +89,7 @@ where
     pub fn with_state(self, state: S) -> Router {
         let give = |entry: Entry<S>| {
             let service = (entry.with_state)(state.clone());
-            Entry { pattern: entry.pattern, with_state: Box::new(move |()| service) as _ }
+            Entry { pattern: entry.pattern, with_state: Arc::new(move |()| service.clone()) }
         };
         Router { entries: self.entries.into_iter().map(give).collect() }
     }

@@ -12,7 +12,8 @@ use common::{Queue, SOON};
 use testbed::versions;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tower::limit::ConcurrencyLimitLayer;
+use tokio_util::sync::CancellationToken;
+use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use webhook_consumer::{
     Attempt, Consumer, Counts, Event, Handle, Json, Outcome, QueueState, Router, State, Summary, Unhandled,
 };
@@ -335,6 +336,35 @@ async fn a_consumer_ends_with_the_future_it_was_given(queue: Queue) {
     drop(stop);
     let summary = tokio::time::timeout(SOON, task).await.unwrap().unwrap().unwrap();
     assert_eq!((summary.interrupted, summary.counts.handled), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_router_serves_several_queues_until_one_shutdown() {
+    let queues = [Queue::sqlite(), Queue::sqs().await];
+    let (probe, mut seen) = Probe::new();
+    let router = visiting(&probe).layer(GlobalConcurrencyLimitLayer::new(3));
+    let (shutdown, mut ids, mut running) = (CancellationToken::new(), Vec::new(), Vec::new());
+    for queue in &queues {
+        ids.extend(queue.publish(&[("s/t", ""); 5]).await);
+        let consumer = queue.consumer().drain_on(shutdown.clone().cancelled_owned());
+        running.push(consumer.start(router.clone()).unwrap());
+    }
+    for (handle, _) in &running {
+        handle.wait_for(|health| health.running == 5).await.unwrap();
+    }
+    let mut handled = sightings(&mut seen, 3).await;
+    probe.open();
+    handled.extend(sightings(&mut seen, 7).await);
+    let mut handled: Vec<String> = handled.into_iter().map(|(id, _)| id).collect();
+    handled.sort();
+    ids.sort();
+    assert_eq!(handled, ids);
+    assert_eq!(probe.most.load(Ordering::SeqCst), 3, "over both queues");
+    shutdown.cancel();
+    for (_, task) in running {
+        let summary = tokio::time::timeout(SOON, task).await.unwrap().unwrap();
+        assert_eq!((summary.interrupted, summary.counts.handled), (0, 5));
+    }
 }
 
 #[tokio::test]
