@@ -60,8 +60,8 @@ where
     /// Puts a tower layer around each handler added so far, outside of the layers already there.
     ///
     /// The layer is applied to every handler separately: a `ConcurrencyLimitLayer` limits each of them, a
-    /// `GlobalConcurrencyLimitLayer` all together, those of the router's clones included. An error of the layer's service is a failed attempt. Only the handler is
-    /// inside: the lease, the crash check and settling stay outside of every layer.
+    /// `GlobalConcurrencyLimitLayer` all together, those of the router's clones included. An error of the layer's service is
+    /// a failed attempt. Only the handler is inside: the lease, the crash check and settling stay outside of every layer.
     pub fn layer<L>(mut self, layer: L) -> Router<S>
     where
         L: Layer<HandlerService> + Clone + Send + Sync + 'static,

@@ -323,7 +323,7 @@ async fn a_concurrency_limit_holds_for_each_handler_or_for_all() {
     }
     async fn most<L>(layer: L) -> usize
     where
-        L: Layer<HandlerService> + Clone + Send + 'static,
+        L: Layer<HandlerService> + Clone + Send + Sync + 'static,
         L::Service: Service<Call, Response = Outcome, Error = BoxError> + Clone + Send + Sync + 'static,
         <L::Service as Service<Call>>::Future: Send,
     {

@@ -71,12 +71,10 @@ async fn gather<E: Entry>(client: Client, mut asking: UnboundedReceiver<Asked<E>
     let mut next = None;
     // Never closed, so never an error.
     while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
-        let Some(first) = (match next.take() {
-            Some(left) => Some(left),
-            None => asking.recv().await,
-        }) else {
-            return;
-        };
+        if next.is_none() {
+            next = asking.recv().await;
+        }
+        let Some(first) = next.take() else { return };
         let batch;
         (batch, next) = fill(first, &mut asking);
         let client = client.clone();

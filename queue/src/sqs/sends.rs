@@ -32,23 +32,22 @@ impl Entry for Sending {
 
     async fn carry(client: &Client, batch: Vec<Asked<Sending>>) {
         let now = Instant::now();
-        let (mut batch, late): (Vec<_>, Vec<_>) =
+        let (batch, late): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|asked| asked.entry.deadline > now && !asked.is_given_up());
         late.into_iter().for_each(|asked| asked.answer(Err(PublishError::TimedOut)));
-        match batch.pop() {
-            None => {}
-            Some(only) if batch.is_empty() => alone(client, only).await,
-            Some(last) => {
-                batch.push(last);
-                together(client, batch).await;
-            }
+        if batch.len() > 1 {
+            together(client, batch).await;
+        } else {
+            one_by_one(client, batch).await;
         }
     }
 }
 
-async fn alone(client: &Client, asked: Asked<Sending>) {
-    let outcome = asked.entry.message.send(client, asked.entry.deadline).await;
-    asked.answer(outcome);
+async fn one_by_one(client: &Client, batch: Vec<Asked<Sending>>) {
+    for asked in batch {
+        let outcome = asked.entry.message.send(client, asked.entry.deadline).await;
+        asked.answer(outcome);
+    }
 }
 
 async fn together(client: &Client, batch: Vec<Asked<Sending>>) {
@@ -62,12 +61,8 @@ async fn together(client: &Client, batch: Vec<Asked<Sending>>) {
                 asked.answer(outcome(&answer, &place.to_string()));
             }
         }
-        // Nothing of it was sent, and who is at fault is then told.
-        Err(error) if error.code().is_some_and(may_be_due_to_one) => {
-            for asked in batch {
-                alone(client, asked).await;
-            }
-        }
+        // Nothing of it was sent, and so it is told who is at fault.
+        Err(error) if error.code().is_some_and(may_be_due_to_one) => one_by_one(client, batch).await,
         Err(error) => {
             let error = explain(error);
             batch.into_iter().for_each(|asked| asked.answer(Err(likewise(&error))));
