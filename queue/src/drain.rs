@@ -43,8 +43,8 @@ pub(crate) fn cannot_be_moved(events: usize, first: &(dyn std::error::Error + 's
 
 /// Moves what the fallbacks hold, in their order, to the first queue, and returns when they are empty.
 ///
-/// * An event leaves its fallback only when the first queue has confirmed it, with its id and the time when it was
-///   received. Whatever ends a drain, nothing is lost: an event may be on both queues, with the same id.
+/// * An event leaves its fallback only when the first queue has confirmed it, with its id, its rung and the time when
+///   it was received. Whatever ends a drain, nothing is lost: an event may be on both queues, with the same id.
 /// * A few events are in flight at a time, so that a drain leaves room for what arrives meanwhile.
 /// * Events that somebody else holds are waited for; those that a drain held when it was killed come back within the
 ///   time for which it held them.

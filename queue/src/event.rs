@@ -37,6 +37,9 @@ pub struct Event {
     pub verified: Verified,
     /// When the forwarder had received the whole request. Survives retries, so that an age can be told.
     pub received: SystemTime,
+    /// Which queue took it from the forwarder: 0 is the first (`QUEUE_URL`), n the n-th of `QUEUE_FALLBACK_URLS`. It stays
+    /// what it was when the event is moved, retried, dead-lettered or replayed.
+    pub rung: u32,
     /// The HTTP request.
     pub http: Http,
     /// W3C trace context of the request.
@@ -130,6 +133,7 @@ impl Event {
             tenant: None,
             verified: Verified::None,
             received: now,
+            rung: 0,
             http: Http { method: "POST".to_owned(), ..Http::default() },
             traceparent: None,
             tracestate: None,
@@ -164,6 +168,9 @@ impl Event {
         ];
         let optional = [("subject", &self.subject), ("tenant", &self.tenant), ("httpclient", &self.http.client)];
         attributes.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?.into()))));
+        if self.rung > 0 {
+            attributes.push(("rung", self.rung.to_string().into()));
+        }
         attributes
     }
 
@@ -184,6 +191,7 @@ impl Event {
             tenant: take("tenant"),
             verified: take("verified").map_or(Verified::None, |text| Verified::from_wire(&text)),
             received,
+            rung: take("rung").and_then(|text| text.parse().ok()).unwrap_or(0),
             http: Http {
                 method: take("httpmethod").unwrap_or_default(),
                 path: take("httppath").unwrap_or_default(),
@@ -269,8 +277,20 @@ mod tests {
         let mut event = sample();
         event.subject = Some("33".into());
         event.http.client = Some("127.0.0.1".into());
+        event.rung = 1;
         for (name, _) in event.attributes() {
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_rung_is_the_first() {
+        let mut attributes = to_map(&sample());
+        assert!(!attributes.contains_key("rung"), "it is not written");
+        for (text, rung) in [("2", 2), ("0", 0), ("-1", 0), ("4294967296", 0), ("first", 0), ("", 0)] {
+            attributes.insert("rung".to_owned(), text.to_owned());
+            let event = Event::from_attributes(attributes.clone(), UNIX_EPOCH, Bytes::new());
+            assert_eq!(event.rung, rung, "{text}");
         }
     }
 

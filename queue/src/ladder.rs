@@ -3,6 +3,7 @@
 //! A queue that just failed to answer is stepped over, so that it costs the next event nothing: it is tried again by
 //! one event at a time, and by any event for which no other queue is left.
 
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +32,8 @@ pub(crate) struct Ladder<P> {
 
 #[derive(Debug)]
 struct Rung<P> {
+    /// What an event that it took says of it: [`Event::rung`].
+    number: u32,
     name: String,
     publisher: P,
     counter: Counter,
@@ -90,8 +93,11 @@ impl Drop for Probe<'_> {
 impl<P: Publish> Ladder<P> {
     /// Of queues and their names, as a log may show them.
     pub(crate) fn new(rungs: Vec<(String, P)>) -> Ladder<P> {
-        let rung = |(name, publisher)| Rung { name, publisher, counter: Counter::default(), memory: Mutex::default() };
-        Ladder { rungs: rungs.into_iter().map(rung).collect() }
+        let rung = |(number, (name, publisher))| {
+            let (counter, memory) = (Counter::default(), Mutex::default());
+            Rung { number, name, publisher, counter, memory }
+        };
+        Ladder { rungs: (0..).zip(rungs).map(rung).collect() }
     }
 
     pub(crate) async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
@@ -239,7 +245,7 @@ impl<P: Publish> Rung<P> {
 
     async fn publish(&self, event: &Event, slice: Instant, deadline: Instant) -> Result<(), PublishError> {
         let (began, began_at) = (Instant::now(), SystemTime::now());
-        let outcome = self.publisher.publish(event, slice.min(deadline)).await;
+        let outcome = self.publisher.publish(&self.marked(event), slice.min(deadline)).await;
         self.counter.count(&outcome);
         match &outcome {
             Ok(()) => self.took(began_at),
@@ -250,6 +256,14 @@ impl<P: Publish> Rung<P> {
             Err(error) => self.failed(Kind::Away, error),
         }
         outcome
+    }
+
+    /// The event as this queue gets it. The first gets what is there, which may have come from a fallback.
+    fn marked<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
+        match self.number {
+            0 => Cow::Borrowed(event),
+            rung => Cow::Owned(Event { rung, ..event.clone() }),
+        }
     }
 
     /// Whoever began before the last failure has not seen what happened since then.

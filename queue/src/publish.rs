@@ -28,7 +28,8 @@ pub trait Publish: Send + Sync {
     ///   again must send the same id. [`NoQueue`](PublishError::NoQueue) holds the error of each queue.
     /// * It returns by `deadline`, whatever the queue does.
     /// * What a subscriber receives equals what was published, field by field and byte for byte;
-    ///   [`received`](Event::received) at least to the second.
+    ///   [`received`](Event::received) at least to the second. Of several queues, one that is not the first sets
+    ///   [`rung`](Event::rung).
     /// * Two publishes are two events, even if they are equal.
     /// * It may be called from any number of tasks at once, and the failure of one call fails no other.
     /// * A dropped future leaves the event either on the queue or not, and affects no other call.

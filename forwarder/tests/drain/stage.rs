@@ -108,6 +108,7 @@ fn sample(number: usize) -> Event {
     event.received = std::time::UNIX_EPOCH + Duration::from_secs(1_770_000_000 + number as u64);
     event.time = event.received - Duration::from_millis(1500);
     event.tenant = Some("123456".to_owned());
+    event.rung = 1;
     event.http.query = "a=%2B&b=+&&c".to_owned();
     event.http.headers = vec![("x-a".to_owned(), "1".to_owned()), ("x-a".to_owned(), "æ".to_owned())];
     event

@@ -19,6 +19,8 @@ enum Act {
 #[derive(Debug)]
 struct Scripted {
     acts: Mutex<VecDeque<Act>>,
+    /// What the events say of the queue that took them.
+    took: Mutex<Vec<u32>>,
     asked: AtomicUsize,
     ready: AtomicBool,
     limit: usize,
@@ -28,6 +30,7 @@ impl Scripted {
     fn new(acts: &[Act]) -> Arc<Scripted> {
         Arc::new(Scripted {
             acts: Mutex::new(acts.iter().copied().collect()),
+            took: Mutex::default(),
             asked: AtomicUsize::new(0),
             ready: AtomicBool::new(true),
             limit: 100,
@@ -37,17 +40,24 @@ impl Scripted {
     fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
+
+    fn took(&self) -> Vec<u32> {
+        self.took.lock().unwrap().clone()
+    }
 }
 
 impl Publish for Arc<Scripted> {
-    async fn publish(&self, _: &Event, deadline: Instant) -> Result<(), PublishError> {
+    async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let act = {
             let mut acts = self.acts.lock().unwrap();
             if acts.len() > 1 { acts.pop_front().unwrap() } else { acts[0] }
         };
         match act {
-            Act::Confirm => Ok(()),
+            Act::Confirm => {
+                self.took.lock().unwrap().push(event.rung);
+                Ok(())
+            }
             Act::Refuse => Err(PublishError::Refused("full".to_owned())),
             Act::Hang => {
                 tokio::time::sleep_until(deadline).await;
@@ -106,6 +116,29 @@ async fn a_refusal_leads_to_the_next_queue_at_once_and_is_not_held_against_the_n
         assert!(outcome.is_ok() && took.is_zero());
     }
     assert_eq!((first.asked(), second.asked()), (3, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_says_which_queue_took_it() {
+    let first = Scripted::new(&[Act::Confirm, Act::Refuse]);
+    let second = Scripted::new(&[Act::Refuse, Act::Hang, Act::Confirm]);
+    let third = Scripted::new(&[Act::Confirm, Act::Confirm, Act::Refuse]);
+    let ladder = ladder(&[&first, &second, &third]);
+    for _ in 0..4 {
+        publish(&ladder).await.0.unwrap();
+    }
+    // The second took the last one as the last resort.
+    assert_eq!([first.took(), second.took(), third.took()], [vec![0], vec![1], vec![2, 2]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_moved_to_the_first_queue_keeps_its_rung() {
+    let first = Scripted::new(&[Act::Confirm]);
+    let mut moved = Event::new("shop", "order", "x");
+    moved.rung = 2;
+    let ladder = ladder(&[&first, &Scripted::new(&[Act::Confirm])]);
+    ladder.publish(&moved, Instant::now() + DEADLINE).await.unwrap();
+    assert_eq!(first.took(), [2]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::wire::{self, Message};
 use crate::broker::Properties;
-use crate::event::parse_time;
+use crate::event::{Event, parse_time};
 use crate::golden::event;
 
 fn to_json(message: &Message) -> Value {
@@ -62,11 +62,20 @@ fn time(text: &str) -> Option<SystemTime> {
     Some(parse_time(text).unwrap())
 }
 
+fn is_written_and_read(event: &Event, golden: &str) {
+    assert_eq!(&wire::decode(&from_json(golden)), event);
+    assert_eq!(to_json(&wire::encode(event)), serde_json::from_str::<Value>(golden).unwrap());
+}
+
 #[test]
 fn an_event_is_written_and_read_as_it_always_was() {
-    let golden = include_str!("../../tests/golden/rabbitmq-event.json");
-    assert_eq!(wire::decode(&from_json(golden)), event());
-    assert_eq!(to_json(&wire::encode(&event())), serde_json::from_str::<Value>(golden).unwrap());
+    is_written_and_read(&event(), include_str!("../../tests/golden/rabbitmq-event.json"));
+}
+
+#[test]
+fn an_event_that_a_fallback_took_is_written_and_read_as_it_always_was() {
+    let event = Event { rung: 2, ..event() };
+    is_written_and_read(&event, include_str!("../../tests/golden/rabbitmq-event-rung.json"));
 }
 
 #[test]

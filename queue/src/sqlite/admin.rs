@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::store::{self, Store, StoreError};
-use super::{file, now_ms};
+use super::{file, now_ms, schema};
 use crate::env::written;
 use crate::{BoxError, Level, QueueConfig, Report, chain};
 
@@ -53,11 +53,8 @@ pub(crate) async fn check(config: &QueueConfig, path: &Path) -> Report {
 fn look(report: &mut Report, path: &Path, ttl: Duration) -> Result<(), StoreError> {
     let store = Store::read(path)?;
     let connection = store.connection();
-    report.note(
-        Level::Good,
-        format!("file {}: can be opened, schema version {}", path.display(), super::schema::VERSION),
-        None,
-    );
+    let version = schema::version(connection)?;
+    report.note(Level::Good, format!("file {}: can be opened, schema version {version}", path.display()), None);
 
     let integrity: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     match integrity.as_str() {

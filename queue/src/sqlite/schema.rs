@@ -8,7 +8,7 @@ use super::store::StoreError;
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"whqu");
 /// One script for each version; `PRAGMA user_version` says how many of them a file has had. A released script never
 /// changes: the next version is one more script.
-const MIGRATIONS: [&str; 1] = [VERSION_1];
+const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
@@ -62,6 +62,11 @@ CREATE TABLE dead_letters (
     handler  TEXT,
     at       INTEGER NOT NULL
 ) STRICT;
+";
+
+const VERSION_2: &str = "
+-- Which queue took the event; NULL: the first.
+ALTER TABLE events ADD COLUMN rung TEXT;
 ";
 
 /// Brings the file to this version: makes the tables in an empty one.

@@ -161,7 +161,9 @@ impl Store {
     /// Writes something that changes nothing, to see whether the file can be written again.
     pub(super) fn prove(&mut self) -> Result<(), StoreError> {
         let transaction = self.begin()?;
-        transaction.pragma_update(None, "user_version", schema::VERSION)?;
+        // A newer program may have migrated the file while it was open here.
+        let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
         self.verify()
     }
@@ -247,4 +249,18 @@ pub(super) fn no_thread(error: io::Error) -> ConfigError {
 
 fn config_error(message: String) -> ConfigError {
     ConfigError { problems: vec![Problem { variable: "QUEUE_URL".to_owned(), message }] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_leaves_a_file_that_was_migrated_meanwhile_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::create(&folder.path().join("q.db"), None).unwrap();
+        store.connection.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+        store.prove().unwrap();
+        assert!(matches!(schema::version(&store.connection), Err(StoreError::Newer { .. })));
+    }
 }

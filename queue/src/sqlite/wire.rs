@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, Statement};
 use crate::Event;
 
 /// The CloudEvents attributes that are columns.
-const ATTRIBUTES: [&str; 14] = [
+const ATTRIBUTES: [&str; 15] = [
     "specversion",
     "id",
     "source",
@@ -26,6 +26,7 @@ const ATTRIBUTES: [&str; 14] = [
     "httpquery",
     "httpclient",
     "httpheaders",
+    "rung",
 ];
 /// The columns behind them.
 const OTHERS: [&str; 4] = ["traceparent", "tracestate", "received", "body"];

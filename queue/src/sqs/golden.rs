@@ -13,10 +13,19 @@ fn event() -> Event {
     Event { received, body: (&b"\xff\x00{\"number\":33}"[..]).into(), ..golden::event() }
 }
 
+fn is_written_and_read(event: &Event, golden: &str) {
+    assert_eq!(&wire::decode(golden).unwrap(), event);
+    let written: Value = serde_json::from_str(&wire::encode(event)).unwrap();
+    assert_eq!(written, serde_json::from_str::<Value>(golden).unwrap());
+}
+
 #[test]
 fn an_event_is_written_and_read_as_it_always_was() {
-    let golden = include_str!("../../tests/golden/sqs-event.json");
-    assert_eq!(wire::decode(golden).unwrap(), event());
-    let written: Value = serde_json::from_str(&wire::encode(&event())).unwrap();
-    assert_eq!(written, serde_json::from_str::<Value>(golden).unwrap());
+    is_written_and_read(&event(), include_str!("../../tests/golden/sqs-event.json"));
+}
+
+#[test]
+fn an_event_that_a_fallback_took_is_written_and_read_as_it_always_was() {
+    let event = Event { rung: 2, ..event() };
+    is_written_and_read(&event, include_str!("../../tests/golden/sqs-event-rung.json"));
 }

@@ -76,6 +76,7 @@ fn samples(most: usize) -> Vec<Event> {
     full.subject = Some("order/33".to_owned());
     full.tenant = Some("123456".to_owned());
     full.verified = Verified::Signature;
+    full.rung = 2;
     full.http.path = "/webhooks/shop".to_owned();
     full.http.client = Some("2001:db8::1".to_owned());
     full.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
@@ -88,8 +89,8 @@ fn arbitrary() -> impl Strategy<Value = Event> {
     let identity = ("[ -~]{1,128}", any::<bool>(), "[a-z0-9]{1,8}(-[a-z0-9]{1,8}){0,3}", "\\PC{1,60}", verified());
     let optional = (text(), text(), text(), text(), text());
     let request = ("[A-Z]{3,7}", "/\\PC{0,60}", "\\PC{0,200}", vec(("[a-z0-9-]{1,20}", "\\PC{0,80}"), 0..20));
-    (identity, optional, request, time(), time(), vec(any::<u8>(), 0..4096)).prop_map(
-        |(identity, optional, request, time, received, body)| {
+    (identity, optional, request, time(), time(), any::<u32>(), vec(any::<u8>(), 0..4096)).prop_map(
+        |(identity, optional, request, time, received, rung, body)| {
             let (id, provider, source, event_type, verified) = identity;
             let (subject, tenant, client, traceparent, tracestate) = optional;
             let (method, path, query, headers) = request;
@@ -107,6 +108,7 @@ fn arbitrary() -> impl Strategy<Value = Event> {
                 tenant,
                 verified,
                 received,
+                rung,
                 http,
                 traceparent,
                 tracestate,

@@ -87,17 +87,17 @@ impl Stage {
 
     /// Takes everything off the first queue: the events' ids.
     pub(crate) async fn take_first(&self) -> HashSet<String> {
-        take_vhost(&self.vhost).await
+        take_vhost(&self.vhost, 0).await
     }
 
     /// Takes everything off the fallback: the events' ids.
     pub(crate) async fn take_second(&self) -> HashSet<String> {
         match &self.second {
-            Second::Sqlite(_) => take(&self.config.rungs().last().unwrap()).await,
-            Second::Management(vhost) => take_vhost(vhost).await,
+            Second::Sqlite(_) => take(&self.config.rungs().last().unwrap(), 1).await,
+            Second::Management(vhost) => take_vhost(vhost, 1).await,
             Second::Sqs { queue, .. } => {
                 let messages = queue.take_all().await;
-                messages.iter().map(|message| decode_sqs(message["Body"].as_str().unwrap()).unwrap().id).collect()
+                messages.iter().map(|message| id(&decode_sqs(message["Body"].as_str().unwrap()).unwrap(), 1)).collect()
             }
         }
     }
@@ -168,12 +168,18 @@ pub(crate) async fn publish(publisher: &Publisher) -> (Result<String, PublishErr
     (outcome.map(|()| event.id), took)
 }
 
-async fn take_vhost(vhost: &Vhost) -> HashSet<String> {
-    take(&QueueConfig::new(QueueUrl::parse(&vhost.amqp_url()).unwrap())).await
+async fn take_vhost(vhost: &Vhost, rung: u32) -> HashSet<String> {
+    take(&QueueConfig::new(QueueUrl::parse(&vhost.amqp_url()).unwrap()), rung).await
+}
+
+/// The id of an event that says that this queue took it.
+fn id(event: &Event, rung: u32) -> String {
+    assert_eq!(event.rung, rung);
+    event.id.clone()
 }
 
 /// Everything that comes, until nothing does.
-async fn take(config: &QueueConfig) -> HashSet<String> {
+async fn take(config: &QueueConfig, rung: u32) -> HashSet<String> {
     let mut subscriber = Subscriber::open(config, 200).unwrap();
     let mut state = subscriber.state();
     let receiving = state.wait_for(|state| *state == webhook_queue::State::Receiving);
@@ -181,7 +187,7 @@ async fn take(config: &QueueConfig) -> HashSet<String> {
     let mut ids = HashSet::new();
     while let Ok(received) = timeout(QUIET, subscriber.next()).await {
         let Received::Delivery(delivery) = received else { panic!("nobody died") };
-        ids.insert(delivery.event().id.clone());
+        ids.insert(id(delivery.event(), rung));
         delivery.settle(Settlement::Ack).await.unwrap();
     }
     subscriber.close().await;

@@ -45,6 +45,7 @@ async fn every_field_is_where_the_contract_says() {
     event.id = "evt-1".into();
     event.tenant = Some("123456".into());
     event.subject = Some("33".into());
+    event.rung = 1;
     event.http.query = "newnumber=33&oldnumber=33".into();
     event.http.headers = vec![
         ("content-type".into(), "application/json".into()),
@@ -84,6 +85,7 @@ async fn every_field_is_where_the_contract_says() {
                 "cloudEvents:httpheaders": "[[\"content-type\",\"application/json\"],[\"content-encoding\",\"identity\"],\
                                             [\"x-twice\",\"1\"],[\"x-twice\",\"blåbær\"]]",
                 "cloudEvents:verified": "key",
+                "cloudEvents:rung": "1",
                 "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
                 "tracestate": "vendor=1",
             },

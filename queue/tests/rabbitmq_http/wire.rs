@@ -16,6 +16,7 @@ fn full() -> Event {
     event.tenant = Some("123456".into());
     event.subject = Some("33".into());
     event.verified = Verified::Key;
+    event.rung = 1;
     event.http.path = "/webhooks/e-conomic/product-updated".into();
     event.http.query = "newnumber=33&a=%2B&b=+&&c".into();
     event.http.client = Some("203.0.113.7".into());

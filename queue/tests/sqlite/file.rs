@@ -25,7 +25,7 @@ async fn setup_makes_the_file_and_check_looks_at_it() {
     let report = check(&config).await;
     assert!(report.passed());
     let text = report.to_string();
-    for line in ["schema version 1", "integrity: ok", "2 waiting, 0 held, 0 suspect", "dead letters: 0"] {
+    for line in ["schema version 2", "integrity: ok", "2 waiting, 0 held, 0 suspect", "dead letters: 0"] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
 }
@@ -51,7 +51,7 @@ async fn a_newer_schema_is_refused_by_name() {
     setup(&config(&path)).await.unwrap();
     connection(&path).pragma_update(None, "user_version", 99).unwrap();
     let refused = format!(
-        "QUEUE_URL: {}: the file has schema version 99 and this program knows versions up to 1: update \
+        "QUEUE_URL: {}: the file has schema version 99 and this program knows versions up to 2: update \
          this program",
         path.display()
     );
@@ -223,6 +223,8 @@ async fn a_file_of_version_1_stays_readable() {
     let (_folder, path) = fresh();
     std::fs::write(&path, VERSION_1).unwrap();
     let mut config = config(&path);
+    let report = check(&config).await.to_string();
+    assert!(report.contains("schema version 1") && report.contains("dead letters: 1"), "{report}");
     // It grows older than any default.
     config.ttl = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     let mut subscriber = Subscriber::open(&config, 10).unwrap();
@@ -243,11 +245,19 @@ async fn a_file_of_version_1_stays_readable() {
         assert_eq!((event.tenant.as_deref(), event.subject.as_deref()), (Some("123456"), Some("order/33")));
         assert_eq!((event.http.query.as_str(), event.header("x-a")), ("a=%2B&b=+&&c", Some("æ")));
         assert_eq!(webhook_queue::format_time(event.received), "2026-02-03T03:05:06.789000Z");
+        assert_eq!(event.rung, 0);
         seen.push((body(&delivery), delivery.attempt()));
         delivery.settle(Settlement::Ack).await.unwrap();
     }
     seen.sort();
     assert_eq!(seen, [("held".to_owned(), 1), ("retried".to_owned(), 3), ("waiting".to_owned(), 1)]);
     assert_eq!(subscriber.replay(10).await.unwrap(), 1);
-    assert_eq!(body(&receive(&mut subscriber).await), "dead");
+    let dead = receive(&mut subscriber).await;
+    assert_eq!((body(&dead), dead.event().rung), ("dead".to_owned(), 0));
+    dead.settle(Settlement::Ack).await.unwrap();
+
+    let mut event = Event::new("shop", "order", "new");
+    event.rung = 1;
+    publisher(&path).publish(&event, crate::soon()).await.unwrap();
+    assert_eq!(receive(&mut subscriber).await.event(), &event);
 }

@@ -26,6 +26,7 @@ fn samples() -> Vec<Event> {
     full.subject = Some("order/33".to_owned());
     full.tenant = Some("123456".to_owned());
     full.verified = Verified::Signature;
+    full.rung = 1;
     full.http.path = "/webhooks/shop".to_owned();
     full.http.query = "a=%2B&b=+&&c\u{ffff}".to_owned();
     full.http.client = Some("2001:db8::1".to_owned());
