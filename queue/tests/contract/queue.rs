@@ -127,10 +127,12 @@ pub(crate) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
-/// Each of another tenant: a queue that keeps the order of a tenant hands them out at once.
+/// Each of another tenant: a queue that keeps the order of a tenant hands them out at once. A fallback took them: that must
+/// survive whatever becomes of them.
 pub(crate) fn event(body: &str) -> Event {
     let mut event = Event::new("shop", "order", body.to_owned());
     event.tenant = Some(event.id.clone());
+    event.rung = 1;
     event
 }
 
