@@ -37,10 +37,12 @@ pub(crate) struct Sent<'a> {
 }
 
 impl Sent<'_> {
-    /// Whether the input itself knows the secrets, and so can do what only a provider can, and repeat them anywhere.
+    /// Whether the input itself knows the secrets, and so can do what only a provider can, and repeat them anywhere: also in
+    /// the name of a header, whose letters become small.
     fn knows_a_secret(&self) -> bool {
-        let encoded = contains(&self.bytes.to_ascii_lowercase(), b"authorization");
-        encoded || sources::secrets().any(|secret| contains(self.bytes, secret.as_bytes()))
+        let bytes = self.bytes.to_ascii_lowercase();
+        let mut secrets = sources::secrets().map(str::to_ascii_lowercase);
+        contains(&bytes, b"authorization") || secrets.any(|secret| contains(&bytes, secret.as_bytes()))
     }
 
     /// Whether it may take a certificate, or the confirmation of a subscription: nobody can be asked for them.
