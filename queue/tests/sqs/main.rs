@@ -5,6 +5,8 @@
 mod admin;
 mod attempts;
 mod faults;
+#[path = "../contract/full.rs"]
+mod full;
 mod leases;
 mod order;
 mod sends;
