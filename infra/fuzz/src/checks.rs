@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{percent_decode, percent_decode_str};
 use serde_json::{Value, json};
 use webhook_queue::{Event, Verified};
 
@@ -38,9 +38,9 @@ pub(crate) struct Sent<'a> {
 
 impl Sent<'_> {
     /// Whether the input itself knows the secrets, and so can do what only a provider can, and repeat them anywhere: also in
-    /// the name of a header, whose letters become small.
+    /// the name of a header, whose letters become small, and with escapes in the query.
     fn knows_a_secret(&self) -> bool {
-        let bytes = self.bytes.to_ascii_lowercase();
+        let bytes = percent_decode(self.bytes).collect::<Vec<u8>>().to_ascii_lowercase();
         let mut secrets = sources::secrets().map(str::to_ascii_lowercase);
         contains(&bytes, b"authorization") || secrets.any(|secret| contains(&bytes, secret.as_bytes()))
     }
