@@ -40,9 +40,10 @@ impl Sent<'_> {
     /// Whether the input itself knows the secrets, and so can do what only a provider can, and repeat them anywhere: also in
     /// the name of a header, whose letters become small, and with escapes in the query.
     fn knows_a_secret(&self) -> bool {
-        let bytes = percent_decode(self.bytes).collect::<Vec<u8>>().to_ascii_lowercase();
-        let mut secrets = sources::secrets().map(str::to_ascii_lowercase);
-        contains(&bytes, b"authorization") || secrets.any(|secret| contains(&bytes, secret.as_bytes()))
+        let spellings =
+            [self.bytes.to_vec(), percent_decode(self.bytes).collect()].map(|bytes| bytes.to_ascii_lowercase());
+        let is_there = |text: &str| spellings.iter().any(|bytes| contains(bytes, text.as_bytes()));
+        is_there("authorization") || sources::secrets().any(|secret| is_there(&secret.to_ascii_lowercase()))
     }
 
     /// Whether it may take a certificate, or the confirmation of a subscription: nobody can be asked for them.
