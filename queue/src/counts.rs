@@ -52,16 +52,17 @@ impl Counter {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn count(&self, outcome: &Result<(), PublishError>) {
+    /// Counts an event that the queue has confirmed, or why it has not.
+    pub(crate) fn count(&self, failure: Option<&PublishError>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = match outcome {
-            Ok(()) => &mut counts.confirmed,
-            Err(PublishError::Unroutable(_)) => &mut counts.unroutable,
-            Err(PublishError::Refused(_)) => &mut counts.refused,
-            Err(PublishError::Blocked(_)) => &mut counts.blocked,
-            Err(PublishError::TimedOut) => &mut counts.timed_out,
-            Err(PublishError::Unreachable(_) | PublishError::NoQueue(_)) => &mut counts.unreachable,
-            Err(PublishError::TooLarge { .. }) => &mut counts.too_large,
+        let count = match failure {
+            None => &mut counts.confirmed,
+            Some(PublishError::Unroutable(_)) => &mut counts.unroutable,
+            Some(PublishError::Refused(_)) => &mut counts.refused,
+            Some(PublishError::Blocked(_)) => &mut counts.blocked,
+            Some(PublishError::TimedOut) => &mut counts.timed_out,
+            Some(PublishError::Unreachable(_) | PublishError::NoQueue(_)) => &mut counts.unreachable,
+            Some(PublishError::TooLarge { .. }) => &mut counts.too_large,
         };
         *count += 1;
     }

@@ -106,9 +106,9 @@ impl<P: Publish> Ladder<P> {
         for (place, rung) in self.rungs.iter().enumerate() {
             let limit = rung.publisher.max_body_bytes();
             if event.body.len() > limit {
-                let refused = Err(PublishError::TooLarge { limit });
-                rung.counter.count(&refused);
-                failures.extend(refused.err().map(|error| (place, error)));
+                let error = PublishError::TooLarge { limit };
+                rung.counter.count(Some(&error));
+                failures.push((place, error));
                 continue;
             }
             if Instant::now() >= deadline {
@@ -246,7 +246,7 @@ impl<P: Publish> Rung<P> {
     async fn publish(&self, event: &Event, slice: Instant, deadline: Instant) -> Result<(), PublishError> {
         let (began, began_at) = (Instant::now(), SystemTime::now());
         let outcome = self.publisher.publish(&self.marked(event), slice.min(deadline)).await;
-        self.counter.count(&outcome);
+        self.counter.count(outcome.as_ref().err());
         match &outcome {
             Ok(()) => self.took(began_at),
             // An event that itself came too late is no news of the queue.

@@ -215,7 +215,7 @@ impl Publish for Publisher {
         match &self.queues {
             Queues::One { backend, counter, .. } => {
                 let outcome = backend.publish(event, deadline).await;
-                counter.count(&outcome);
+                counter.count(outcome.as_ref().err());
                 outcome
             }
             Queues::Several(ladder) => ladder.publish(event, deadline).await,
