@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +19,7 @@ use crate::node::bind_free_ports;
 pub struct Proxy {
     addr: SocketAddr,
     network: watch::Sender<Network>,
+    connections: Arc<AtomicUsize>,
 }
 
 /// What the network does at this moment.
@@ -58,13 +61,19 @@ impl Proxy {
         let addr = listener.local_addr().expect("it is bound");
         let (network, seen) =
             watch::channel(Network { state: State::Whole, cuts: 0, forgets: 0, delay: Duration::ZERO });
-        tokio::spawn(serve(listener, addr, target, seen));
-        Proxy { addr, network }
+        let connections = Arc::<AtomicUsize>::default();
+        tokio::spawn(serve(listener, addr, target, seen, connections.clone()));
+        Proxy { addr, network, connections }
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// How many connections it has accepted.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Resets all connections, and refuses new ones.
@@ -100,7 +109,13 @@ impl Proxy {
 type Seen = watch::Receiver<Network>;
 
 /// Accepts connections until the proxy is dropped.
-async fn serve(listener: TcpListener, addr: SocketAddr, target: SocketAddr, mut seen: Seen) {
+async fn serve(
+    listener: TcpListener,
+    addr: SocketAddr,
+    target: SocketAddr,
+    mut seen: Seen,
+    connections: Arc<AtomicUsize>,
+) {
     let mut listener = Some(listener);
     loop {
         let network = *seen.borrow_and_update();
@@ -112,6 +127,7 @@ async fn serve(listener: TcpListener, addr: SocketAddr, target: SocketAddr, mut 
         tokio::select! {
             changed = seen.changed() => if changed.is_err() { return },
             client = accept(listener.as_ref()) => {
+                connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(carry(client, target, View { seen: seen.clone(), made: network }));
             }
         }

@@ -252,9 +252,12 @@ pub(super) enum ProbeError {
 fn watch_events(connection: &Connection) -> watch::Receiver<LinkState> {
     let (sender, receiver) = watch::channel(LinkState::Open);
     let mut events = Box::pin(connection.events_listener());
+    let status = connection.status().clone();
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
             match event {
+                // A channel's: the broker's no to one event, which whoever has the channel is told.
+                Event::Error(_) if status.connected() => continue,
                 Event::ConnectionBlocked(reason) => sender.send_replace(LinkState::Blocked(reason)),
                 Event::ConnectionUnblocked => sender.send_replace(LinkState::Open),
                 Event::Error(error) => {

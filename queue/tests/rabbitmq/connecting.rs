@@ -103,3 +103,26 @@ async fn a_question_without_an_answer_keeps_nobody_from_a_new_connection() {
     tokio::time::sleep(PROBE_INTERVAL + Duration::from_millis(500)).await;
     publisher.publish(&event(), Instant::now() + PUBLISH_TIMEOUT).await.unwrap();
 }
+
+/// To publish to an exchange that does not exist ends a channel, and says so to whoever watches the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_brokers_no_to_an_event_is_not_the_end_of_the_connection() {
+    for version in versions() {
+        let broker = Broker::shared(version).await;
+        let (vhost, proxy) = (broker.vhost().await, Proxy::start(broker.amqp_addr()).await);
+        let publisher = Publisher::open(&config(&vhost.amqp_url_via(proxy.addr()))).unwrap();
+        for _ in 0..20 {
+            let mut together = JoinSet::new();
+            for _ in 0..20 {
+                let publisher = publisher.clone();
+                together.spawn(async move { publisher.publish(&event(), soon()).await });
+            }
+            for outcome in together.join_all().await {
+                assert!(matches!(&outcome, Err(PublishError::Unroutable(_))), "{outcome:?}");
+            }
+        }
+        setup(&config(&vhost.amqp_url())).await.unwrap();
+        publisher.publish(&event(), soon()).await.unwrap();
+        assert_eq!(proxy.connections(), 1);
+    }
+}
