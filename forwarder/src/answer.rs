@@ -1,5 +1,7 @@
 //! The answers: every status that the forwarder gives, and what is logged about it.
 
+use std::error::Error;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -76,17 +78,12 @@ impl Refusal {
     /// One line for the operator. It names the source and the reason, and nothing of the request's own content.
     pub(crate) fn log(&self, source: &str) {
         let status = self.status().as_u16();
-        match self {
-            Refusal::NotPublished(error) => {
-                let reason = chain(error);
+        match (self, self.source()) {
+            (_, Some(cause)) => {
+                let reason = chain(cause);
                 tracing::error!(source.name = source, http.status = status, reason, "webhook not taken: {reason}");
             }
-            #[cfg(feature = "sns")]
-            Refusal::ProviderAway(error) => {
-                let reason = chain(&**error);
-                tracing::error!(source.name = source, http.status = status, reason, "webhook not taken: {reason}");
-            }
-            Refusal::BodyLost | Refusal::Overloaded => {
+            (Refusal::BodyLost | Refusal::Overloaded, _) => {
                 tracing::error!(source.name = source, http.status = status, "webhook not taken: {self}");
             }
             _ => tracing::warn!(source.name = source, http.status = status, "webhook refused: {self}"),
