@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
-
 use super::keeper::{Keeper, Wanted};
 use super::message::Outgoing;
 use super::take::{BATCH, Taken, Taker};
@@ -17,7 +15,6 @@ use crate::subscribe::ReplayError;
 const WAIT: Duration = Duration::from_secs(1);
 /// How long nobody else sees what is being moved. It must suffice for a batch, one event after another.
 const LEASE: Duration = Duration::from_secs(60);
-const PUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Moves up to `most`, but none that arrives meanwhile: what fails again must not go round for ever.
 pub(super) async fn replay(keeper: Arc<Keeper>, most: usize) -> Result<usize, ReplayError> {
@@ -82,7 +79,7 @@ impl Replay<'_> {
                 continue;
             }
             let message = Outgoing::revived(&dead);
-            match message.send(&self.keeper.taker.client, Instant::now() + PUT_TIMEOUT).await {
+            match message.put(&self.keeper.taker.client).await {
                 Ok(()) => put.push(dead),
                 Err(error) => {
                     failure = Some(error);

@@ -34,7 +34,7 @@ const EXTEND_EVERY: Duration = Duration::from_secs(10);
 /// How many requests that takes at a time.
 const EXTENDING_AT_ONCE: usize = 20;
 /// The pause after a failure: the first and the longest. In between it doubles.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long closing waits for settlements under way.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 

@@ -3,10 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
-
 use super::client::Client;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, PAUSES};
 use super::leases::Begun;
 use super::message::Outgoing;
 use super::suspicion::LetGo;
@@ -15,10 +13,6 @@ use super::visibility::{self, Trouble};
 use crate::moment::Moment;
 use crate::subscribe::{LeaseLost, Settlement};
 
-/// How long one try to put an event elsewhere may take, before it is logged and tried again.
-const PUT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause between two tries, growing up to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// No event waits longer, whatever was asked for: beyond it times cannot be written.
 const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -124,7 +118,7 @@ impl Keeper {
     pub(super) async fn move_to(&self, hold: &Hold, to: &Client, message: &Outgoing) -> Result<(), LeaseLost> {
         let mut pause = PAUSES.0;
         while self.leases.is_held(hold.key) {
-            let error = match message.send(to, Instant::now() + PUT_TIMEOUT).await {
+            let error = match message.put(to).await {
                 Ok(()) => return self.delete(hold).await,
                 Err(error) => error,
             };
@@ -155,7 +149,7 @@ impl Keeper {
         }
         let copy = Outgoing::again(&hold.taken);
         if !self.is_fifo() && !hold.suspect && copy.fits() {
-            match copy.send(&self.taker.client, Instant::now() + PUT_TIMEOUT).await {
+            match copy.put(&self.taker.client).await {
                 Ok(()) => return self.delete(hold).await,
                 Err(error) => tracing::debug!(%error, "an event cannot be put back; it is made visible instead"),
             }

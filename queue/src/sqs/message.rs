@@ -22,6 +22,8 @@ const DUE: &str = "webhook.due";
 const DEAD: &str = "dead.";
 /// The most of a handler's error text that a dead letter keeps.
 const MAX_ERROR_BYTES: usize = 4096;
+/// How long one try to put an event elsewhere may take.
+const PUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQS's limit on the attributes of a message.
 const MAX_ATTRIBUTES: usize = 10;
 /// The longest delay of a message that SQS knows.
@@ -129,6 +131,11 @@ impl Outgoing {
     /// Whether SQS takes it.
     pub(super) fn fits(&self) -> bool {
         self.bytes() <= MAX_MESSAGE_BYTES && self.attributes.len() <= MAX_ATTRIBUTES
+    }
+
+    /// As [`send`](Outgoing::send), for one try of a consumer.
+    pub(super) async fn put(&self, to: &Client) -> Result<(), PublishError> {
+        self.send(to, Instant::now() + PUT_TIMEOUT).await
     }
 
     /// `Ok` is SQS's word that it has stored the message.

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use super::message::Outgoing;
 use super::take::{BATCH, Taken, Taker};
@@ -16,7 +15,6 @@ use crate::publish::PublishError;
 const WAIT: Duration = Duration::from_secs(1);
 /// How long a note is hidden from others while somebody reads.
 const LEASE: Duration = Duration::from_secs(10);
-const PUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// So many batches are read at most.
 const MOST_BATCHES: usize = 100;
 
@@ -50,7 +48,7 @@ impl Notes {
         let crashes = self.crashes(message, received).await?;
         let note = Note { message: message.to_owned(), crashes: crashes.saturating_add(1) };
         let note = serde_json::to_string(&note).map_err(|error| PublishError::Refused(error.to_string()))?;
-        Outgoing::note(note).send(&self.taker.client, Instant::now() + PUT_TIMEOUT).await?;
+        Outgoing::note(note).put(&self.taker.client).await?;
         Ok(crashes)
     }
 

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
-
 use super::batch::SqsRecord;
 use super::client::Client;
 use super::message::{self, Outgoing};
@@ -19,8 +17,6 @@ use crate::moment::Moment;
 use crate::publish::PublishError;
 use crate::queue_url::QueueUrl;
 use crate::subscribe::Settlement;
-
-const PUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The queue that triggers a function.
 #[derive(Clone, Debug)]
@@ -94,7 +90,7 @@ impl SqsTrigger {
 
     async fn bury(&self, dead: &Outgoing) -> Result<(), PublishError> {
         let to = self.client.with(self.client.address.dead());
-        dead.send(&to, Instant::now() + PUT_TIMEOUT).await
+        dead.put(&to).await
     }
 
     async fn hide(&self, message: &Triggered, hidden: Duration) {
