@@ -8,7 +8,7 @@ mod azure;
 mod connection;
 mod phase;
 mod signal;
-mod tally;
+mod summary;
 
 pub use signal::shutdown_signal;
 
@@ -67,12 +67,12 @@ where
     let host = Arc::new(Host::new(&config, publisher));
     let connections = Arc::new(Semaphore::new(connection_limit(config.max_in_flight)));
     let tasks = TaskTracker::new();
-    let mut tally = tally::Tally::default();
+    let mut summary = summary::Summary::default();
     tokio::select! {
         biased;
         () = shutdown => {}
         () = accept(&listener, &connections, &host, &tasks) => {}
-        () = tally.keep_telling(&host) => {}
+        () = summary.keep_telling(&host) => {}
     }
 
     tracing::info!(connections = tasks.len(), "stopping: finishing what has been accepted");
@@ -83,7 +83,7 @@ where
     if timeout(host.timeouts.longest_request(), tasks.wait()).await.is_err() {
         tracing::error!(connections = tasks.len(), "stopping although some requests have not been answered");
     }
-    tally.tell(&host);
+    summary.tell(&host);
     if timeout(CLOSE_TIMEOUT, host.forwarder.close()).await.is_err() {
         tracing::error!("the queue did not close in time");
     }

@@ -98,5 +98,5 @@ async fn what_became_of_webhooks_is_told_at_the_end() {
     assert_eq!(server.post("/webhooks/demo", "x").await.status, 503);
     server.stop();
     eventually("the host has stopped", || server.has_stopped()).await;
-    assert_snapshot!(log.lines_with("webhooks.taken").join("\n"), @"INFO webhook_forwarder::standalone::tally: webhooks since the last such line: 2 taken, 1 refused, 1 answered 503, 0 of them for want of room webhooks.taken=2 webhooks.refused=1 webhooks.failed=1 webhooks.shed=0");
+    assert_snapshot!(log.lines_with("webhooks.taken").join("\n"), @"INFO webhook_forwarder::standalone::summary: webhooks since the last such line: 2 taken, 1 refused, 1 answered 503, 0 of them for want of room webhooks.taken=2 webhooks.refused=1 webhooks.failed=1 webhooks.shed=0");
 }

@@ -14,12 +14,12 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// What has been told already.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct Summary {
     answered: Answered,
     queues: Vec<(String, Counts)>,
 }
 
-impl Tally {
+impl Summary {
     /// Tells until it is dropped.
     pub(super) async fn keep_telling<P: Publish>(&mut self, host: &Arc<Host<P>>) {
         loop {
