@@ -11,12 +11,8 @@ use webhook_queue::{QueueConfig, QueueUrl, decode_sqs, setup};
 use super::forwarder::Forwarder;
 use super::load::{Burst, Sent, send};
 use super::table::{drain, recovery};
-use super::{LATEST_ANSWER, LATEST_RECOVERY, webhooks};
+use super::{EXCHANGE, FAULT, LATEST_ANSWER, LATEST_RECOVERY, QUEUE, webhooks};
 
-const QUEUE: &str = "e-conomic-webhooks";
-const EXCHANGE: &str = "e-conomic.direct";
-/// How long a fault lasts: longer than one publish may take.
-const FAULT: Duration = Duration::from_secs(3);
 /// How long what the fallbacks hold may take to be where it belongs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -151,61 +147,44 @@ async fn broker_killed() {
     }
 }
 
+/// One row for each ladder that RabbitMQ stands first on.
+async fn rows(fault: &str, strike: impl AsyncFn(&Stage), mend: impl AsyncFn(&Stage)) {
+    for ladder in RABBITMQ_FIRST {
+        Stage::set(Broker::shared(Version::V3).await, ladder).await.row(fault, &strike, &mend).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tcp_cut() {
-    for ladder in RABBITMQ_FIRST {
-        Stage::set(Broker::shared(Version::V3).await, ladder)
-            .await
-            .row("TCP cut", async |stage| stage.proxy.cut(), async |stage| stage.proxy.heal())
-            .await;
-    }
+    rows("TCP cut", async |stage| stage.proxy.cut(), async |stage| stage.proxy.heal()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tcp_stalled() {
-    for ladder in RABBITMQ_FIRST {
-        Stage::set(Broker::shared(Version::V3).await, ladder)
-            .await
-            .row("TCP stalled", async |stage| stage.proxy.stall(), async |stage| stage.proxy.heal())
-            .await;
-    }
+    rows("TCP stalled", async |stage| stage.proxy.stall(), async |stage| stage.proxy.heal()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exchange_deleted() {
-    for ladder in RABBITMQ_FIRST {
-        Stage::set(Broker::shared(Version::V3).await, ladder)
-            .await
-            .row(
-                "exchange deleted and made again",
-                async |stage| {
-                    stage.vhost.delete_exchange(EXCHANGE).await;
-                },
-                async |stage| {
-                    stage.vhost.declare_exchange(EXCHANGE, "direct").await;
-                    stage.vhost.bind(EXCHANGE, QUEUE, "webhook").await;
-                },
-            )
-            .await;
-    }
+    rows(
+        "exchange deleted and made again",
+        async |stage| stage.vhost.delete_exchange(EXCHANGE).await,
+        async |stage| {
+            stage.vhost.declare_exchange(EXCHANGE, "direct").await;
+            stage.vhost.bind(EXCHANGE, QUEUE, "webhook").await;
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn binding_removed() {
-    for ladder in RABBITMQ_FIRST {
-        Stage::set(Broker::shared(Version::V3).await, ladder)
-            .await
-            .row(
-                "binding removed and made again",
-                async |stage| {
-                    stage.vhost.unbind(EXCHANGE, QUEUE, "webhook").await;
-                },
-                async |stage| {
-                    stage.vhost.bind(EXCHANGE, QUEUE, "webhook").await;
-                },
-            )
-            .await;
-    }
+    rows(
+        "binding removed and made again",
+        async |stage| stage.vhost.unbind(EXCHANGE, QUEUE, "webhook").await,
+        async |stage| stage.vhost.bind(EXCHANGE, QUEUE, "webhook").await,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,22 +209,16 @@ async fn memory_alarm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn queue_full() {
     let full = |stage: &Stage| format!("policies/{}/full", stage.vhost.name());
-    for ladder in RABBITMQ_FIRST {
-        Stage::set(Broker::shared(Version::V3).await, ladder)
-            .await
-            .row(
-                "queue full with reject-publish",
-                async |stage| {
-                    let policy = json!({"pattern": QUEUE, "apply-to": "queues",
-                                    "definition": {"max-length": webhooks() / 2, "overflow": "reject-publish"}});
-                    assert!(stage.vhost.api("PUT", &full(stage), Some(policy)).await.0 < 300);
-                },
-                async |stage| {
-                    assert!(stage.vhost.api("DELETE", &full(stage), None).await.0 < 300);
-                },
-            )
-            .await;
-    }
+    rows(
+        "queue full with reject-publish",
+        async |stage| {
+            let policy = json!({"pattern": QUEUE, "apply-to": "queues",
+                                "definition": {"max-length": webhooks() / 2, "overflow": "reject-publish"}});
+            assert!(stage.vhost.api("PUT", &full(stage), Some(policy)).await.0 < 300);
+        },
+        async |stage| assert!(stage.vhost.api("DELETE", &full(stage), None).await.0 < 300),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

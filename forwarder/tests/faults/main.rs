@@ -18,7 +18,11 @@ fn webhooks() -> usize {
     if testbed::long() { 2_000 } else { 1_000 }
 }
 
+const QUEUE: &str = "e-conomic-webhooks";
+const EXCHANGE: &str = "e-conomic.direct";
 const AT_ONCE: usize = 64;
+/// How long a fault lasts that does not say otherwise: longer than one publish may take.
+const FAULT: Duration = Duration::from_secs(3);
 /// What the most impatient provider waits.
 const LATEST_ANSWER: Duration = Duration::from_secs(3);
 /// How soon after the end of a fault a webhook must be confirmed again.

@@ -9,9 +9,8 @@ use webhook_queue::{QueueConfig, QueueUrl, setup};
 use super::forwarder::Forwarder;
 use super::load::{Burst, Sent};
 use super::table::drain;
-use super::{LATEST_ANSWER, webhooks};
+use super::{LATEST_ANSWER, QUEUE, webhooks};
 
-const QUEUE: &str = "e-conomic-webhooks";
 /// How often the forwarder is killed while the broker is away.
 const KILLS: usize = 3;
 

@@ -9,12 +9,7 @@ use webhook_queue::{QueueConfig, QueueUrl, setup};
 use super::forwarder::Forwarder;
 use super::load::Burst;
 use super::table::{Row, drain, recovery};
-use super::webhooks;
-
-const QUEUE: &str = "e-conomic-webhooks";
-const EXCHANGE: &str = "e-conomic.direct";
-/// How long a fault lasts that does not say otherwise: longer than one publish may take.
-const FAULT: Duration = Duration::from_secs(3);
+use super::{EXCHANGE, FAULT, QUEUE, webhooks};
 
 /// A broker, a forwarder behind a proxy, and the guide's topology between them.
 struct Stage {
