@@ -77,10 +77,13 @@ impl Burst {
 
     /// Waits until this number has been sent.
     pub(crate) async fn reached(&self, number: usize) {
-        testbed::eventually("the burst goes on", Duration::from_secs(60), async || {
-            (self.next.load(Ordering::Relaxed) >= number).then_some(())
-        })
-        .await;
+        let mut seen = 0;
+        while seen < number {
+            seen = testbed::eventually("the burst goes on", Duration::from_secs(60), async || {
+                Some(self.next.load(Ordering::Relaxed)).filter(|now| *now > seen)
+            })
+            .await;
+        }
     }
 
     /// Sends nothing more until resumed.
