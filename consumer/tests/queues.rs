@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Queue, SOON};
-use testbed::versions;
+use testbed::{in_time, versions};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,20 +23,20 @@ macro_rules! on_every_queue {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $promise() {
-                super::$promise(super::Queue::sqlite()).await;
+                super::in_time("the end of the test", super::$promise(super::Queue::sqlite())).await;
             })*
         }
         mod sqs {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $promise() {
-                super::$promise(super::Queue::sqs().await).await;
+                super::in_time("the end of the test", super::$promise(super::Queue::sqs().await)).await;
             })*
         }
         mod rabbitmq {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $promise() {
                 for version in super::versions() {
-                    super::$promise(super::Queue::rabbitmq(version).await).await;
+                    super::in_time("the end of the test", super::$promise(super::Queue::rabbitmq(version).await)).await;
                 }
             })*
         }
@@ -350,7 +350,7 @@ async fn one_router_serves_several_queues_until_one_shutdown() {
         running.push(consumer.start(router.clone()).unwrap());
     }
     for (handle, _) in &running {
-        handle.wait_for(|health| health.running == 5).await.unwrap();
+        in_time("five handlers run", handle.wait_for(|health| health.running == 5)).await.unwrap();
     }
     let mut handled = sightings(&mut seen, 3).await;
     probe.open();

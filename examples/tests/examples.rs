@@ -6,7 +6,7 @@ mod program;
 use std::process::Command;
 use std::time::Duration;
 
-use testbed::{Broker, Version};
+use testbed::{Broker, Version, run};
 use tokio::time::Instant;
 use webhook_consumer::testing::fatture_in_cloud;
 use webhook_queue::{Env, Event, Publish, Publisher, QueueConfig, Role};
@@ -71,7 +71,7 @@ fn printed_command(shown: &[String], start: &str) -> String {
 
 /// Runs a line as a reader would, and returns the id in the answer 200.
 fn run_and_expect_an_id(command: &str) -> String {
-    let output = Command::new("/bin/sh").args(["-c", command]).output().unwrap();
+    let output = run(Command::new("/bin/sh").args(["-c", command]));
     let answer = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{command}: {answer}");

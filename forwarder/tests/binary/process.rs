@@ -1,11 +1,12 @@
 //! The program as a child process, and the requests that it is sent.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use testbed::Program;
 
 /// No test waits longer for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -14,20 +15,14 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_webhook-forwarder");
 /// Runs the program to its end, in an empty environment and folder.
 pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
-    Command::new(PROGRAM)
-        .args(arguments)
-        .env_clear()
-        .envs(variables.iter().copied())
-        .current_dir(folder.path())
-        .output()
-        .unwrap()
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder.path());
+    testbed::run(&mut command)
 }
 
 /// A forwarder that serves the queue `queue.db` in a folder of its own.
 pub(crate) struct Forwarder {
-    child: Child,
-    lines: Receiver<String>,
-    log: Vec<String>,
+    program: Program,
     pub(crate) address: SocketAddr,
     folder: tempfile::TempDir,
 }
@@ -47,34 +42,21 @@ impl Forwarder {
 
     fn start_by(mut command: Command, variables: &[(&str, &str)]) -> Forwarder {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = command
+        command
             .env_clear()
             .envs([("LISTEN", "127.0.0.1:0"), ("QUEUE_URL", "sqlite:queue.db"), ("SOURCE_DEMO_OPEN", "yes")])
             .envs(variables.iter().copied())
             .current_dir(folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, lines) = channel();
-        pass_on(child.stdout.take().unwrap(), sender.clone());
-        pass_on(child.stderr.take().unwrap(), sender);
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut forwarder = Forwarder { child, lines, log: Vec::new(), address, folder };
-        let line = forwarder.wait_for_line("listening on http://");
+            .stderr(Stdio::piped());
+        let mut program = Program::start(&mut command);
+        let line = program.line_with("listening on http://", PATIENCE);
         let (_, address) = line.split_once("http://").unwrap();
-        forwarder.address = address.split([' ', '"']).next().unwrap().parse().unwrap();
-        forwarder
+        let address = address.split([' ', '"']).next().unwrap().parse().unwrap();
+        Forwarder { program, address, folder }
     }
 
     pub(crate) fn wait_for_line(&mut self, part: &str) -> String {
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no '{part}' in {:#?}", self.log));
-            self.log.push(line.clone());
-            if line.contains(part) {
-                return line;
-            }
-        }
+        self.program.line_with(part, PATIENCE)
     }
 
     pub(crate) fn queue_file(&self) -> PathBuf {
@@ -92,40 +74,27 @@ impl Forwarder {
     /// The most memory that the process ever had is under four times the default `MAX_IN_FLIGHT_BYTES`.
     pub(crate) fn assert_memory_is_bounded(&self) {
         const BUDGET_KIB: usize = 64 * 1024;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         let peak: usize = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
         assert!(peak < 4 * BUDGET_KIB, "a peak of {peak} KiB");
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("/bin/sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status();
-        assert!(sent.unwrap().success());
+        self.program.signal(name);
     }
 
     /// Waits for the end. Returns the exit code and everything that was printed.
-    pub(crate) fn wait(mut self) -> (Option<i32>, String) {
-        let code = self.child.wait().unwrap().code();
-        self.log.extend(self.lines.iter());
-        (code, self.log.join("\n"))
+    pub(crate) fn wait(self) -> (Option<i32>, String) {
+        let (code, lines) = self.program.wait();
+        (code, lines.join("\n"))
     }
-}
-
-impl Drop for Forwarder {
-    fn drop(&mut self) {
-        // It may have ended long ago.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn pass_on(output: impl Read + Send + 'static, to: Sender<String>) {
-    std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
 }
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
@@ -143,9 +112,14 @@ pub(crate) fn exchange(mut stream: TcpStream, request: &[u8]) -> String {
 }
 
 pub(crate) fn read_to_end(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    String::from_utf8(answer).unwrap()
+    let (mut answer, mut piece, began) = (Vec::new(), [0; 4096], Instant::now());
+    loop {
+        match stream.read(&mut piece).unwrap() {
+            0 => return String::from_utf8(answer).unwrap(),
+            read => answer.extend_from_slice(&piece[..read]),
+        }
+        assert!(began.elapsed() < PATIENCE, "it does not end: {}", String::from_utf8_lossy(&answer));
+    }
 }
 
 /// The status of an answer.

@@ -3,15 +3,16 @@
 
 mod webhooks;
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::Write;
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::Value;
-use testbed::{eventually, node_senders, python_senders};
+use testbed::{Program, eventually, node_senders, python_senders};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use webhook_consumer::{Consumer, Env, Event, Router, State};
@@ -24,9 +25,8 @@ use crate::process::{Forwarder, PATIENCE, exchange, post, status};
 
 /// A program that signs by the providers' libraries.
 struct Sender {
-    child: Child,
+    program: Program,
     jobs: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
 }
 
 /// What it has sent.
@@ -137,25 +137,17 @@ async fn note(State(events): State<UnboundedSender<Event>>, event: Event) {
 
 impl Sender {
     fn start(mut command: Command) -> Sender {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (jobs, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Sender { child, jobs, lines: BufReader::new(stdout).lines() }
+        let mut program = Program::start(command.stdin(Stdio::piped()));
+        let jobs = program.input().unwrap();
+        Sender { program, jobs }
     }
 
     fn send(&mut self, library: &str, url: &str, job: &Value) -> Sent {
         let mut job = job.clone();
         (job["library"], job["url"]) = (library.into(), url.into());
         writeln!(self.jobs, "{job}").unwrap();
-        let line = self.lines.next().unwrap_or_else(|| panic!("{library}: the program has ended"));
-        serde_json::from_str(&line.unwrap()).unwrap()
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let line = self.program.line(Instant::now() + PATIENCE);
+        serde_json::from_str(&line.unwrap_or_else(|| panic!("{library}: the program has ended"))).unwrap()
     }
 }
 

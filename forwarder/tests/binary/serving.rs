@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use testbed::in_time;
 use tokio::time::timeout;
 use webhook_queue::{Event, QueueConfig, QueueUrl, Received, Settlement, Subscribe, Subscriber};
 
@@ -20,12 +21,12 @@ async fn receive(forwarder: &Forwarder, count: usize) -> Vec<Event> {
         match timeout(PATIENCE, subscriber.next()).await.unwrap() {
             Received::Delivery(delivery) => {
                 events.push(delivery.event().clone());
-                delivery.settle(Settlement::Ack).await.unwrap();
+                in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
             }
             Received::Suspects => panic!("nothing crashed"),
         }
     }
-    subscriber.close().await;
+    in_time("the close", subscriber.close()).await;
     events
 }
 

@@ -4,7 +4,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Broker, Moto, Proxy, SqsQueue, Version, Vhost};
+use testbed::{Broker, Moto, Proxy, SqsQueue, Version, Vhost, in_time};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -86,9 +86,9 @@ impl Stage {
         while let Ok(received) = timeout(QUIET, subscriber.next()).await {
             let Received::Delivery(delivery) = received else { panic!("nobody died") };
             events.push(delivery.event().clone());
-            delivery.settle(Settlement::Ack).await.unwrap();
+            in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
         }
-        subscriber.close().await;
+        in_time("the close", subscriber.close()).await;
         events
     }
 }

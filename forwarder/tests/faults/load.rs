@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a patient provider waits before it sends a webhook again that nobody answered.
 const BETWEEN: Duration = Duration::from_millis(20);
 
+/// No provider is that patient.
+const MOST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What became of one webhook.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
@@ -64,7 +67,9 @@ impl Burst {
                         return sent;
                     }
                     let mut last = send(addr, &mut connection, number).await;
+                    let give_up = last.began + MOST_PATIENCE;
                     while patient && last.status.is_none() {
+                        assert!(Instant::now() < give_up, "nobody answers webhook {number}");
                         tokio::time::sleep(BETWEEN).await;
                         last = send(addr, &mut connection, number).await;
                     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use testbed::Vhost;
+use testbed::{Vhost, in_time};
 use webhook_queue::{QueueConfig, QueueUrl, Received, Settlement, Subscribe, Subscriber};
 
 use super::forwarder::Forwarder;
@@ -88,9 +88,9 @@ pub(crate) async fn drain(vhost: &Vhost, queue: &str) -> (HashSet<usize>, usize)
         let Received::Delivery(delivery) = received else { panic!("nobody has crashed holding an event") };
         let number = std::str::from_utf8(&delivery.event().body).unwrap().parse().unwrap();
         copies += usize::from(!found.insert(number) && number != usize::MAX);
-        delivery.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
         silence = SILENCE;
     }
-    subscriber.close().await;
+    in_time("the close", subscriber.close()).await;
     (found, copies)
 }

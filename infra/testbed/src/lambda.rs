@@ -92,6 +92,6 @@ impl Drop for LambdaApi {
     fn drop(&mut self) {
         // At the end of its input the keeper kills the emulator, and ends.
         drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        crate::program::ended(&mut self.keeper);
     }
 }

@@ -1,12 +1,11 @@
 //! The brokers that everything else is tested against.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Broker, Version, eventually, pika_python, versions};
+use testbed::{Broker, Program, Version, eventually, pika_python, run, versions};
 use tokio::net::TcpStream;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -102,11 +101,9 @@ async fn pika_can_connect_in_plain_text_and_in_tls() {
                       context = ssl.create_default_context(cafile=sys.argv[3])\n\
                       secret.ssl_options = pika.SSLOptions(context, 'localhost')\n\
                       for parameters in [plain, secret]: pika.BlockingConnection(parameters).channel()\n";
-        let python = Command::new(pika_python())
-            .args(["-c", script, &vhost.amqp_url(), &vhost.amqps_url()])
-            .arg(broker.ca_file())
-            .output()
-            .unwrap();
+        let mut python = Command::new(pika_python());
+        python.args(["-c", script, &vhost.amqp_url(), &vhost.amqps_url()]).arg(broker.ca_file());
+        let python = run(&mut python);
         assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
     }
 }
@@ -114,19 +111,17 @@ async fn pika_can_connect_in_plain_text_and_in_tls() {
 #[tokio::test]
 async fn a_broker_dies_with_its_process() {
     for version in ["3", "4"].into_iter().take(versions().len()) {
-        let mut program =
-            Command::new(env!("CARGO_BIN_EXE_testbed")).arg(version).stdout(Stdio::piped()).spawn().unwrap();
-        let lines: Vec<String> =
-            BufReader::new(program.stdout.take().unwrap()).lines().take(2).map(Result::unwrap).collect();
+        let mut program = Program::start(Command::new(env!("CARGO_BIN_EXE_testbed")).arg(version));
+        let ready = std::time::Instant::now() + Duration::from_secs(120);
+        let lines = [(); 2].map(|()| program.line(ready).unwrap());
         let addr = lines[0].split(['@', '/']).nth(3).unwrap();
         let folder = Path::new(lines[1].split_once("QUEUE_CA_FILE=").unwrap().1).parent().unwrap();
         assert!(TcpStream::connect(addr).await.is_ok(), "{addr} answers");
         assert!(folder.exists());
 
-        program.kill().unwrap();
-        program.wait().unwrap();
+        program.kill();
         eventually("no process and no file is left", SOON, async || {
-            let left = Command::new("pgrep").arg("-f").arg(folder).output().unwrap().stdout;
+            let left = run(Command::new("pgrep").arg("-f").arg(folder)).stdout;
             (left.is_empty() && !folder.exists() && TcpStream::connect(addr).await.is_err()).then_some(())
         })
         .await;

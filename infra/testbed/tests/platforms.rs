@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testbed::{AzureHost, LambdaApi, Mode, eventually, pika_python};
+use testbed::{AzureHost, LambdaApi, Mode, eventually, in_time, pika_python};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -92,6 +92,6 @@ async fn send(addr: SocketAddr, target: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    in_time("an answer", stream.read_to_string(&mut answer)).await.unwrap();
     answer.replace("\r\n", "\n")
 }

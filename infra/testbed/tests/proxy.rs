@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use testbed::{Proxy, eventually};
+use testbed::{Proxy, eventually, in_time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -21,13 +21,16 @@ async fn bytes_and_ends_pass_through() {
     let sent: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
     let (mut reader, mut writer) = client.split();
     let mut received = Vec::new();
-    let (written, read) = tokio::join!(
-        async {
-            writer.write_all(&sent).await?;
-            writer.shutdown().await
-        },
-        reader.read_to_end(&mut received)
-    );
+    let echoed = async {
+        tokio::join!(
+            async {
+                writer.write_all(&sent).await?;
+                writer.shutdown().await
+            },
+            reader.read_to_end(&mut received)
+        )
+    };
+    let (written, read) = in_time("all of it comes back", echoed).await;
     written.unwrap();
     read.unwrap();
     assert!(received == sent, "{} of {} bytes came back", received.len(), sent.len());

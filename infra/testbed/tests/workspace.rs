@@ -6,7 +6,7 @@ use serde_json::Value;
 
 #[test]
 fn every_crate_inherits_the_lints_of_the_workspace() {
-    let output = Command::new(env!("CARGO")).args(["metadata", "--no-deps", "--format-version=1"]).output().unwrap();
+    let output = testbed::run(Command::new(env!("CARGO")).args(["metadata", "--no-deps", "--format-version=1"]));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     assert!(packages.len() >= 5, "{packages:?}");

@@ -1,9 +1,10 @@
 //! A second process, to be killed: this test program run again, with a role in its environment.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::Write;
+use std::process::Command;
 use std::time::Duration;
 
+use testbed::Program;
 use tokio::time::Instant;
 use webhook_queue::{Env, Event, Publish, Publisher, QueueConfig, Received, Role, Subscribe, Subscriber};
 
@@ -28,10 +29,7 @@ pub(crate) enum Task {
 
 /// The other process. Killed when dropped.
 #[derive(Debug)]
-pub(crate) struct Process {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
+pub(crate) struct Process(Program);
 
 impl Process {
     pub(crate) fn start<Q: Queue>(queue: &Q, task: Task) -> Process {
@@ -40,57 +38,33 @@ impl Process {
             Task::Hold(count) => (format!("hold {count}"), queue.variables_to_subscribe()),
             Task::HoldSuspect => ("hold-suspect".to_owned(), queue.variables_to_subscribe()),
         };
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child::process", "--nocapture"])
-            .env(ROLE, role)
-            .envs(variables)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Process { child, lines }
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "child::process", "--nocapture"]).env(ROLE, role).envs(variables);
+        Process(Program::start(&mut command))
     }
 
     /// The next lines that it prints.
     pub(crate) async fn says(mut self, count: usize) -> (Process, Vec<String>) {
+        let deadline = std::time::Instant::now() + PATIENCE * 2;
         let reading = tokio::task::spawn_blocking(move || {
             let mut said = Vec::new();
             while said.len() < count {
-                said.push(self.line().expect("the child ended"));
+                said.extend(said_in(&self.0.line(deadline).expect("the child ended")));
             }
             (self, said)
         });
-        tokio::time::timeout(PATIENCE * 2, reading).await.expect("the child says nothing").unwrap()
+        reading.await.unwrap()
     }
 
     /// Kills it with SIGKILL, and returns what it had still said.
     pub(crate) fn kill(mut self) -> Vec<String> {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        std::iter::from_fn(|| self.line()).collect()
-    }
-
-    /// A line that was broken off says nothing.
-    fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if self.lines.read_line(&mut line).unwrap() == 0 || !line.ends_with('\n') {
-                return None;
-            }
-            if let Some((_, said)) = line.trim_end().split_once(MARK) {
-                return Some(said.to_owned());
-            }
-        }
+        self.0.kill().iter().filter_map(|line| said_in(line)).collect()
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have been killed already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// What of a line is ours.
+fn said_in(line: &str) -> Option<String> {
+    line.split_once(MARK).map(|(_, said)| said.to_owned())
 }
 
 /// Not a test of its own: what the other process runs.

@@ -20,7 +20,7 @@ macro_rules! promises {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
                 if <$queue as crate::queue::Queue>::is_tested() {
-                    crate::$file::$test::<$queue>().await;
+                    testbed::in_time("the end of the test", crate::$file::$test::<$queue>()).await;
                 }
             })+
         })+

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Broker, Moto, Proxy, SqsQueue, Version, Vhost};
+use testbed::{Broker, Moto, Proxy, SqsQueue, Version, Vhost, in_time};
 use tokio::time::{Instant, timeout};
 use webhook_queue::{
     Env, Event, Publish, PublishError, Publisher, QueueConfig, QueueUrl, Readiness, Received, Role, Settlement,
@@ -188,8 +188,8 @@ async fn take(config: &QueueConfig, rung: u32) -> HashSet<String> {
     while let Ok(received) = timeout(QUIET, subscriber.next()).await {
         let Received::Delivery(delivery) = received else { panic!("nobody died") };
         ids.insert(id(delivery.event(), rung));
-        delivery.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
     }
-    subscriber.close().await;
+    in_time("the close", subscriber.close()).await;
     ids
 }

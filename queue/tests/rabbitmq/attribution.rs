@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::json;
-use testbed::{Broker, versions};
+use testbed::{Broker, in_time, versions};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use webhook_queue::{Event, Publish, PublishError, Publisher, Settlement, Subscribe, Subscriber, setup};
@@ -48,9 +48,9 @@ async fn ok_if_and_only_if_the_event_is_on_a_queue() {
             for _ in 0..expected {
                 let delivery = next(&mut subscriber).await;
                 assert!(confirmed.remove(&delivery.event().id), "{} was found and not confirmed", delivery.event().id);
-                delivery.settle(Settlement::Ack).await.unwrap();
+                in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
             }
-            subscriber.close().await;
+            in_time("the close", subscriber.close()).await;
             assert_eq!(vhost.get(queue).await, None, "more was found than was confirmed");
         }
         assert!(confirmed.is_empty(), "{} were confirmed and not found", confirmed.len());

@@ -1,9 +1,10 @@
 //! `infra/rabbitmq/definitions.json`, imported into a virtual host that somebody else made.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Broker, Vhost, eventually, versions};
+use testbed::{Broker, Vhost, eventually, in_time, run, versions};
 use webhook_queue::{Event, Level, Publish, Publisher, Settlement, State, Subscribe, Subscriber, check};
 
 use super::{config, next, soon};
@@ -52,10 +53,11 @@ async fn what_is_imported_is_what_a_consumer_declares() {
         for vhost in [&imported, &declared] {
             let config = config(&vhost.amqp_url());
             let mut subscriber = Subscriber::open(&config, 10).unwrap();
-            subscriber.state().wait_for(|state| *state == State::Receiving).await.unwrap();
+            let mut state = subscriber.state();
+            drop(in_time("it receives", state.wait_for(|state| *state == State::Receiving)).await.unwrap());
             let publisher = Publisher::open(&config).unwrap();
             publisher.publish(&Event::new("e-conomic", "x", "1"), soon()).await.unwrap();
-            next(&mut subscriber).await.settle(Settlement::Ack).await.unwrap();
+            in_time("the settlement", next(&mut subscriber).await.settle(Settlement::Ack)).await.unwrap();
         }
         assert_eq!(queues(&imported).await, queues(&declared).await, "{version:?}");
     }
@@ -110,8 +112,7 @@ async fn without_an_administrator_the_same_is_made_one_by_one() {
 async fn run_import(broker: &Broker, vhost: &Vhost, user: &str) -> (bool, String) {
     let url = format!("http://{user}:pw@{}", broker.management_addr());
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/rabbitmq/import");
-    let mut command = tokio::process::Command::new(program);
-    let output = command.arg(vhost.name()).env("QUEUE_MANAGEMENT_URL", url).output().await.unwrap();
+    let output = run(Command::new(program).arg(vhost.name()).env("QUEUE_MANAGEMENT_URL", url));
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Broker, Proxy, Version, eventually, versions};
+use testbed::{Broker, Proxy, Version, eventually, in_time, versions};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use webhook_queue::{
@@ -53,7 +53,7 @@ async fn a_dead_letter_can_be_looked_at_any_number_of_times() {
         setup(&config).await.unwrap();
         let mut subscriber = Subscriber::open(&config, 10).unwrap();
         Publisher::open(&config).unwrap().publish(&Event::new("shop", "order", "x"), soon()).await.unwrap();
-        next(&mut subscriber).await.settle(letter()).await.unwrap();
+        in_time("the settlement", next(&mut subscriber).await.settle(letter())).await.unwrap();
         let path = format!("queues/{}/e-conomic-webhooks.dead/get", vhost.name());
         let look = json!({"count": 1, "ackmode": "ack_requeue_true", "encoding": "base64"});
         for time in 0..50 {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use testbed::{Broker, Version};
+use testbed::{Broker, Version, in_time};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use webhook_queue::{Event, Publish, Publisher, Received, Subscribe, Subscriber, check, setup};
@@ -46,9 +46,9 @@ async fn no_password_is_sent_before_tls_is_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("amqps://user:s3cret@127.0.0.1:{}/", listener.local_addr().unwrap().port());
     let publisher = Publisher::open(&config(&url)).unwrap();
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let (mut stream, _) = in_time("it connects", listener.accept()).await.unwrap();
     let mut first = [0; 3];
-    stream.read_exact(&mut first).await.unwrap();
+    in_time("it says something", stream.read_exact(&mut first)).await.unwrap();
     // The record header of a TLS handshake, and not the "AMQ" of a plaintext one.
     assert_eq!((first[0], first[1]), (22, 3));
     drop(publisher);

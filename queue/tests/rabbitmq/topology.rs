@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Broker, Version, Vhost, eventually};
+use testbed::{Broker, Version, Vhost, eventually, in_time};
 use webhook_queue::{
     Event, Level, Publish, PublishError, Publisher, QueueType, Readiness, Settlement, State, Subscribe, Subscriber,
     check, setup,
@@ -31,7 +31,7 @@ async fn a_topology_made_by_hand_from_the_guide_works_unchanged() {
     let publisher = Publisher::open(&config).unwrap();
     let mut subscriber = Subscriber::open(&config, 10).unwrap();
     publisher.publish(&Event::new("e-conomic", "x", "1"), soon()).await.unwrap();
-    next(&mut subscriber).await.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", next(&mut subscriber).await.settle(Settlement::Ack)).await.unwrap();
     assert_eq!(vhost.queue("e-conomic-webhooks").await.unwrap()["arguments"], before);
     assert!(check(&config).await.passed());
 }
@@ -45,7 +45,7 @@ async fn a_mismatching_queue_is_named_with_its_argument_and_consuming_goes_on() 
     let publisher = Publisher::open(&config).unwrap();
     let mut subscriber = Subscriber::open(&config, 10).unwrap();
     publisher.publish(&Event::new("e-conomic", "x", "1"), soon()).await.unwrap();
-    next(&mut subscriber).await.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", next(&mut subscriber).await.settle(Settlement::Ack)).await.unwrap();
     let line = format!("vhost '{}'", vhost.name());
     let text = log.lines_with(&line).join("\n");
     assert!(text.contains("ERROR") && text.contains("x-message-ttl"), "{text}");
@@ -124,7 +124,10 @@ async fn the_commands_of_a_check_mend_what_it_found() {
     })
     .await;
     assert!(text.contains("dead letters and does not exist"), "{text}");
-    Subscriber::open(&config, 1).unwrap().state().wait_for(|state| *state == State::Receiving).await.unwrap();
+    let subscriber = Subscriber::open(&config, 1).unwrap();
+    let mut state = subscriber.state();
+    drop(in_time("it receives", state.wait_for(|state| *state == State::Receiving)).await.unwrap());
+    drop(subscriber);
 
     // One command at a time, as an operator would: none may undo the one before.
     for _ in 0..3 {
@@ -184,5 +187,5 @@ async fn a_consumer_that_may_not_declare_verifies_and_waits() {
     assert_eq!(vhost.queue("e-conomic-webhooks").await, None, "it must not be declared");
     setup(&config).await.unwrap();
     Publisher::open(&config).unwrap().publish(&Event::new("e-conomic", "x", "1"), soon()).await.unwrap();
-    next(&mut subscriber).await.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", next(&mut subscriber).await.settle(Settlement::Ack)).await.unwrap();
 }

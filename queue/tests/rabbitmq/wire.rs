@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use testbed::{Broker, Version, Vhost, pika_python};
+use testbed::{Broker, Version, Vhost, pika_python, run};
 use webhook_queue::{Event, Publish, Publisher, Subscriber, Verified, setup};
 
 use super::{config, next, soon};
@@ -24,7 +24,7 @@ async fn as_pika_sees(event: &Event) -> Value {
     let vhost = Broker::shared(Version::V3).await.vhost().await;
     publish(&vhost, event).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rabbitmq/read_message.py");
-    let output = Command::new(pika_python()).args([script, &vhost.amqp_url(), "e-conomic-webhooks"]).output().unwrap();
+    let output = run(Command::new(pika_python()).args([script, &vhost.amqp_url(), "e-conomic-webhooks"]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

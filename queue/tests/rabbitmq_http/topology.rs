@@ -1,7 +1,7 @@
 //! `setup` and `check` through the management API alone.
 
 use serde_json::json;
-use testbed::{Broker, Vhost, versions};
+use testbed::{Broker, Vhost, in_time, versions};
 use webhook_queue::{Level, QueueType, State, Subscribe, Subscriber, check, setup};
 
 use super::config;
@@ -28,7 +28,8 @@ async fn setup_declares_what_it_declares_over_amqp() {
             assert!(report.passed(), "{report}");
             // A consumer declares the same, and has nothing to say about it.
             let subscriber = Subscriber::open(&config_for_amqp(&one, queue_type), 1).unwrap();
-            subscriber.state().wait_for(|state| *state == State::Receiving).await.unwrap();
+            let mut state = subscriber.state();
+            drop(in_time("it receives", state.wait_for(|state| *state == State::Receiving)).await.unwrap());
             let report = check(&config_for_amqp(&one, queue_type)).await;
             assert!(!report.to_string().contains("not as configured"), "{report}");
         }

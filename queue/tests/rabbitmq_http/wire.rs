@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
-use testbed::{Broker, Vhost, pika_python, versions};
+use testbed::{Broker, Vhost, pika_python, run, versions};
 use webhook_queue::{Event, Subscriber, Verified, setup};
 
 use super::{config, next, publish};
@@ -31,7 +31,7 @@ fn full() -> Event {
 
 fn as_pika_sees(vhost: &Vhost) -> Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rabbitmq/read_message.py");
-    let output = Command::new(pika_python()).args([script, &vhost.amqp_url(), "e-conomic-webhooks"]).output().unwrap();
+    let output = run(Command::new(pika_python()).args([script, &vhost.amqp_url(), "e-conomic-webhooks"]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

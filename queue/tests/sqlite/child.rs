@@ -1,12 +1,13 @@
 //! A second process: this test program run again, with a role in its environment.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use testbed::Program;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use webhook_queue::{Delivery, Event, IdOrigin, Publish, Received, Settlement, Subscribe};
@@ -22,57 +23,36 @@ const PREFETCH: u16 = 64;
 
 /// The other process. Killed when dropped.
 #[derive(Debug)]
-pub(crate) struct Process {
-    child: Child,
-}
+pub(crate) struct Process(Program);
 
 impl Process {
-    /// Starts one in this role, and gives what it prints.
-    pub(crate) fn start(role: &str, path: &Path) -> (Process, impl Iterator<Item = String> + Send + use<>) {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child::process", "--nocapture"])
-            .env(ROLE, role)
-            .env(FILE, path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = lines(BufReader::new(child.stdout.take().unwrap()));
-        (Process { child }, lines)
+    /// Starts one in this role.
+    pub(crate) fn start(role: &str, path: &Path) -> Process {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "child::process", "--nocapture"]).env(ROLE, role).env(FILE, path);
+        Process(Program::start(&mut command))
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.0.id()
     }
 
-    /// SIGKILL.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have been killed already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What it says; a line that was broken off says nothing.
-fn lines(mut from: BufReader<ChildStdout>) -> impl Iterator<Item = String> + Send {
-    std::iter::from_fn(move || {
-        let mut line = String::new();
+    /// What it says next, by then. `None`: it has ended.
+    pub(crate) fn says(&mut self, deadline: std::time::Instant) -> Option<String> {
         loop {
-            line.clear();
-            if from.read_line(&mut line).unwrap() == 0 || !line.ends_with('\n') {
-                return None;
-            }
-            if let Some((_, said)) = line.trim_end().split_once(MARK) {
+            let line = self.0.line(deadline)?;
+            if let Some((_, said)) = line.split_once(MARK) {
                 return Some(said.to_owned());
             }
         }
-    })
+    }
+
+    /// SIGKILL. Returns what it had still said.
+    pub(crate) fn kill(&mut self) -> Vec<String> {
+        let rest = self.0.kill();
+        rest.iter().filter_map(|line| line.split_once(MARK)).map(|(_, said)| said.to_owned()).collect()
+    }
 }
 
 fn say(what: impl std::fmt::Display) {

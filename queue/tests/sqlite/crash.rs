@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::child::Process;
@@ -48,7 +47,7 @@ fn what_was_confirmed_is_handled_although_both_processes_are_killed_ten_times() 
 
     let publishing = std::thread::spawn({
         let path = path.clone();
-        move || publish_through_kills(&path, Dice(seed))
+        move || publish_through_kills(&path, Dice(seed), start)
     });
     let handled = handle_through_kills(&path, Dice(!seed), start);
     let confirmed = publishing.join().unwrap();
@@ -68,17 +67,18 @@ fn what_was_confirmed_is_handled_although_both_processes_are_killed_ten_times() 
     assert_eq!(count(&connection(&path), "SELECT count(*) FROM dead_letters"), 0);
 }
 
-fn publish_through_kills(path: &Path, mut dice: Dice) -> Said {
+fn publish_through_kills(path: &Path, mut dice: Dice, start: Instant) -> Said {
     let mut confirmed = Said::default();
     for kill in 0..=KILLS {
         let from = (0..EVENTS).find(|number| !confirmed.distinct.contains(number)).unwrap_or(EVENTS);
-        let (mut process, lines) = Process::start(&format!("publish {from} {EVENTS}"), path);
-        let patience = if kill < KILLS { dice.roll() } else { u32::MAX };
-        for (line, number) in lines.zip(1_u32..) {
+        let mut process = Process::start(&format!("publish {from} {EVENTS}"), path);
+        let mut patience = if kill < KILLS { dice.roll() } else { u32::MAX };
+        while let Some(line) = process.says(start + LIMIT) {
             confirmed.add(line.parse().unwrap());
-            if number == patience {
-                // What it had said is read to the end.
-                process.kill();
+            patience -= 1;
+            if patience == 0 {
+                process.kill().iter().for_each(|line| confirmed.add(line.parse().unwrap()));
+                break;
             }
         }
     }
@@ -89,27 +89,17 @@ fn publish_through_kills(path: &Path, mut dice: Dice) -> Said {
 fn handle_through_kills(path: &Path, mut dice: Dice, start: Instant) -> Said {
     let mut handled = Said::default();
     for kill in 0..=KILLS {
-        let (mut process, lines) = Process::start("handle", path);
-        let patience = if kill < KILLS { dice.roll() } else { u32::MAX };
-        let (sender, numbers) = channel::<u32>();
-        let reading = std::thread::spawn(move || lines.for_each(|line| sender.send(line.parse().unwrap()).unwrap()));
-        let mut since = 0;
-        while kill < KILLS || handled.distinct.len() < EVENTS as usize {
-            assert!(start.elapsed() < LIMIT, "{} were handled", handled.distinct.len());
-            if let Ok(number) = numbers.recv_timeout(Duration::from_millis(100)) {
-                handled.add(number);
-                since += 1;
-                if since == patience {
-                    break;
-                }
-            }
+        let mut process = Process::start("handle", path);
+        let mut patience = if kill < KILLS { dice.roll() } else { u32::MAX };
+        while patience > 0 && (kill < KILLS || handled.distinct.len() < EVENTS as usize) {
+            let line = process.says(start + LIMIT).expect("it handles until it is killed");
+            handled.add(line.parse().unwrap());
+            patience -= 1;
         }
         if kill == KILLS {
             wait_until_empty(path);
         }
-        process.kill();
-        reading.join().unwrap();
-        numbers.try_iter().for_each(|number| handled.add(number));
+        process.kill().iter().for_each(|line| handled.add(line.parse().unwrap()));
         // As if half a minute had gone by: nobody else holds anything.
         connection(path).execute("UPDATE deliveries SET lease_until = 1 WHERE lease IS NOT NULL", []).unwrap();
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use testbed::in_time;
 use tokio::time::{Instant, timeout};
 use webhook_queue::{
     Event, Level, Publish, PublishError, Publisher, Received, Settlement, State, Subscribe, Subscriber, check, setup,
@@ -88,7 +89,7 @@ async fn an_empty_file_becomes_a_queue() {
     std::fs::write(&path, "").unwrap();
     let mut waiting = subscriber(&path, 1);
     publish(&publisher(&path), &["x"]).await;
-    receive(&mut waiting).await.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", receive(&mut waiting).await.settle(Settlement::Ack)).await.unwrap();
 }
 
 /// Publishes until it is confirmed and received: both halves have found the new file.
@@ -99,9 +100,10 @@ async fn goes_on(publisher: &Publisher, subscriber: &mut Subscriber) {
         assert!(Instant::now() < give_up, "the publisher does not come back");
     }
     loop {
+        assert!(Instant::now() < give_up, "the new event is not received");
         let delivery = receive(subscriber).await;
         let after = body(&delivery) == "after";
-        delivery.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
         if after {
             return;
         }
@@ -113,7 +115,7 @@ async fn both_halves_go_on_when_the_file_is_deleted() {
     let (_folder, path) = fresh();
     let (publisher, mut subscriber) = (publisher(&path), subscriber(&path, 10));
     publish(&publisher, &["before"]).await;
-    receive(&mut subscriber).await.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", receive(&mut subscriber).await.settle(Settlement::Ack)).await.unwrap();
     for _ in 0..3 {
         std::fs::remove_file(&path).unwrap();
         goes_on(&publisher, &mut subscriber).await;
@@ -126,7 +128,7 @@ async fn both_halves_go_on_when_the_file_is_replaced() {
     let ((_folder, path), (_other_folder, other)) = (fresh(), fresh());
     let (publisher, mut subscriber) = (publisher(&path), subscriber(&path, 10));
     publish(&publisher, &["before"]).await;
-    receive(&mut subscriber).await.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", receive(&mut subscriber).await.settle(Settlement::Ack)).await.unwrap();
     {
         let other = crate::publisher(&other);
         publish(&other, &["from the other file"]).await;
@@ -205,11 +207,11 @@ async fn the_file_shrinks_again() {
     publish_mebibytes(&publisher, 24).await;
     let mut subscriber = subscriber(&path, 10);
     for _ in 0..24 {
-        receive(&mut subscriber).await.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", receive(&mut subscriber).await.settle(Settlement::Ack)).await.unwrap();
     }
     let free = || count(&connection(&path), "SELECT freelist_count FROM pragma_freelist_count");
     testbed::eventually("free pages are given back", PATIENCE, async || (free() < 1_100).then_some(())).await;
-    subscriber.close().await;
+    in_time("the close", subscriber.close()).await;
     publisher.close().await;
     assert!(mebibytes(&path) <= 6, "the file has {} MiB", mebibytes(&path));
 }
@@ -231,11 +233,12 @@ async fn a_file_of_version_1_stays_readable() {
     let mut state = subscriber.state();
     drop(timeout(PATIENCE, state.wait_for(|state| *state == State::Receiving)).await.unwrap().unwrap());
 
-    let mut seen = Vec::new();
+    let (mut seen, give_up) = (Vec::new(), crate::soon());
     while seen.len() < 3 {
+        assert!(Instant::now() < give_up, "only {seen:?} came");
         let delivery = match timeout(PATIENCE, subscriber.next()).await.unwrap() {
             Received::Delivery(delivery) => delivery,
-            Received::Suspects => match subscriber.next_suspect().await {
+            Received::Suspects => match in_time("a suspect", subscriber.next_suspect()).await {
                 Some(suspect) => suspect,
                 None => continue,
             },
@@ -247,14 +250,14 @@ async fn a_file_of_version_1_stays_readable() {
         assert_eq!(webhook_queue::format_time(event.received), "2026-02-03T03:05:06.789000Z");
         assert_eq!(event.rung, 0);
         seen.push((body(&delivery), delivery.attempt()));
-        delivery.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
     }
     seen.sort();
     assert_eq!(seen, [("held".to_owned(), 1), ("retried".to_owned(), 3), ("waiting".to_owned(), 1)]);
-    assert_eq!(subscriber.replay(10).await.unwrap(), 1);
+    assert_eq!(in_time("the replay", subscriber.replay(10)).await.unwrap(), 1);
     let dead = receive(&mut subscriber).await;
     assert_eq!((body(&dead), dead.event().rung), ("dead".to_owned(), 0));
-    dead.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", dead.settle(Settlement::Ack)).await.unwrap();
 
     let mut event = Event::new("shop", "order", "new");
     event.rung = 1;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use testbed::in_time;
 use webhook_queue::{Received, Settlement, Subscribe};
 
 use crate::{PATIENCE, body, connection, count, fresh, publish, publisher, receive, subscriber};
@@ -21,7 +22,7 @@ async fn a_blocked_runtime_loses_no_lease() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(earliest() >= before + 9_000);
-    delivery.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
     assert_eq!(body(&receive(&mut subscriber).await), "buffered");
 }
 
@@ -46,18 +47,18 @@ async fn a_settlement_after_another_took_the_event_settles_nothing() {
     // The slow one is not looking, and half a minute goes by.
     connection(&path).execute("UPDATE deliveries SET lease_until = 1", []).unwrap();
     let mut other = subscriber(&path, 1);
-    let taken = loop {
-        match other.next().await {
-            Received::Suspects => match other.next_suspect().await {
-                Some(taken) => break taken,
-                None => continue,
-            },
-            Received::Delivery(_) => panic!("it is a suspect"),
+    let taken = testbed::in_time("the suspect is received", async {
+        loop {
+            let Received::Suspects = other.next().await else { panic!("it is a suspect") };
+            if let Some(taken) = other.next_suspect().await {
+                break taken;
+            }
         }
-    };
-    held.settle(Settlement::Ack).await.unwrap_err();
+    })
+    .await;
+    in_time("the settlement", held.settle(Settlement::Ack)).await.unwrap_err();
     assert_eq!(count(&connection(&path), "SELECT count(*) FROM events"), 1);
-    taken.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", taken.settle(Settlement::Ack)).await.unwrap();
     assert_eq!(count(&connection(&path), "SELECT count(*) FROM events"), 0);
 }
 
@@ -68,13 +69,13 @@ async fn a_graceful_end_leaves_no_suspects() {
     publish(&publisher, &["1", "2", "3"]).await;
     let mut first = subscriber(&path, 10);
     let held = receive(&mut first).await;
-    first.close().await;
+    in_time("the close", first.close()).await;
     drop(held);
     let mut second = subscriber(&path, 10);
     for expected in ["1", "2", "3"] {
         let delivery = receive(&mut second).await;
         assert_eq!(body(&delivery), expected);
-        delivery.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
     }
 }
 
@@ -88,7 +89,7 @@ async fn the_oldest_comes_first() {
     for expected in bodies {
         let delivery = receive(&mut subscriber).await;
         assert_eq!(body(&delivery), expected);
-        delivery.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
     }
 }
 
@@ -105,8 +106,8 @@ async fn large_bodies_are_not_all_held_at_once() {
     let first = receive(&mut subscriber).await;
     let held = "SELECT count(*) FROM deliveries WHERE lease IS NOT NULL";
     assert_eq!(count(&connection(&path), held), 3);
-    first.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", first.settle(Settlement::Ack)).await.unwrap();
     for _ in 0..5 {
-        receive(&mut subscriber).await.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", receive(&mut subscriber).await.settle(Settlement::Ack)).await.unwrap();
     }
 }

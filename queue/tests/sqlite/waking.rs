@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use testbed::in_time;
 use webhook_queue::Settlement;
 
 use crate::child::Process;
-use crate::{body, fresh, publisher, receive, subscriber};
+use crate::{PATIENCE, body, fresh, publisher, receive, subscriber};
 
 const TICKS: usize = 40;
 const WITHIN: Duration = Duration::from_millis(50);
@@ -15,13 +16,13 @@ async fn a_publish_in_another_process_wakes_within_50_ms() {
     let (_folder, path) = fresh();
     drop(publisher(&path));
     let mut subscriber = subscriber(&path, 10);
-    let (_process, _lines) = Process::start(&format!("tick {TICKS}"), &path);
+    let _process = Process::start(&format!("tick {TICKS}"), &path);
     let mut delays = Vec::new();
     for _ in 0..TICKS {
         let delivery = receive(&mut subscriber).await;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         delays.push(now.saturating_sub(Duration::from_micros(body(&delivery).parse().unwrap())));
-        delivery.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
     }
     delays.sort();
     let (median, most) = (delays[TICKS / 2], delays[TICKS - 1]);
@@ -43,8 +44,8 @@ fn ticks(process: &Process) -> u64 {
 fn waiting_burns_no_core() {
     let (_folder, path) = fresh();
     drop(publisher(&path));
-    let (process, mut lines) = Process::start("idle", &path);
-    lines.next().unwrap();
+    let mut process = Process::start("idle", &path);
+    process.says(std::time::Instant::now() + PATIENCE).unwrap();
     let before = ticks(&process);
     std::thread::sleep(Duration::from_secs(4));
     let spent = ticks(&process) - before;

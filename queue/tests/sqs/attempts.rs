@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Moto, eventually};
+use testbed::{Moto, eventually, in_time};
 use webhook_queue::{DeadLetter, Reason, Settlement, Subscribe};
 
 use super::{body, publish, receive, subscriber};
@@ -15,8 +15,8 @@ async fn another_consumer_knows_the_attempt_and_when_it_was_first_received() {
     let mut one = subscriber(&queue.url());
     let delivery = receive(&mut one).await;
     let first = delivery.first_received();
-    delivery.settle(Settlement::Retry { after: Duration::from_secs(1) }).await.unwrap();
-    one.close().await;
+    in_time("the settlement", delivery.settle(Settlement::Retry { after: Duration::from_secs(1) })).await.unwrap();
+    in_time("the close", one.close()).await;
 
     let mut other = subscriber(&queue.url());
     let again = receive(&mut other).await;
@@ -24,7 +24,7 @@ async fn another_consumer_knows_the_attempt_and_when_it_was_first_received() {
     // In microseconds on the wire.
     assert!(again.first_received() <= first && again.first_received() > first - Duration::from_millis(1));
     drop(again);
-    other.close().await;
+    in_time("the close", other.close()).await;
     // Handed back, it is neither another attempt nor suspect.
     assert_eq!(receive(&mut subscriber(&queue.url())).await.attempt(), 2);
 }
@@ -39,10 +39,10 @@ async fn a_message_that_no_forwarder_wrote_is_an_event_and_keeps_what_it_came_wi
         let event = delivery.event();
         assert_eq!((event.source.as_str(), event.event_type.as_str()), ("unknown", "webhook"));
         assert_eq!((body(&delivery).as_str(), delivery.attempt()), ("just text", attempt));
-        delivery.settle(Settlement::Retry { after: Duration::ZERO }).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Retry { after: Duration::ZERO })).await.unwrap();
     }
     let letter = DeadLetter { reason: Reason::NoHandler, error: "no handler matches".to_owned(), handler: None };
-    receive(&mut subscriber).await.settle(Settlement::DeadLetter(letter)).await.unwrap();
+    in_time("the settlement", receive(&mut subscriber).await.settle(Settlement::DeadLetter(letter))).await.unwrap();
     let dead = eventually("a dead letter", Duration::from_secs(10), async || queue.dead().take_all().await.pop()).await;
     assert_eq!(dead["Body"], "just text");
     let attributes = &dead["MessageAttributes"];

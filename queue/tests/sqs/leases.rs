@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Moto, Proxy};
+use testbed::{Moto, Proxy, in_time};
 use tokio::time::{Instant, sleep, timeout};
 use webhook_queue::{LeaseLost, Received, Settlement, Subscribe, Subscriber};
 
@@ -27,11 +27,11 @@ async fn everything_held_is_kept_what_the_app_has_and_what_waits_for_it() {
     let first = receive(&mut holder).await;
     sleep(LAPSE).await;
     nothing_comes(&mut subscriber(&queue.url())).await;
-    first.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", first.settle(Settlement::Ack)).await.unwrap();
     for _ in 0..2 {
-        receive(&mut holder).await.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", receive(&mut holder).await.settle(Settlement::Ack)).await.unwrap();
     }
-    holder.close().await;
+    in_time("the close", holder.close()).await;
     assert_eq!(queue.count().await, 0);
 }
 
@@ -47,8 +47,11 @@ async fn after_a_lapse_no_settlement_is_believed_and_none_is_tried() {
     proxy.cut();
     sleep(LAPSE).await;
     proxy.heal();
-    assert_eq!(first.settle(Settlement::Ack).await, Err(LeaseLost));
-    assert_eq!(second.settle(Settlement::Retry { after: Duration::ZERO }).await, Err(LeaseLost));
+    assert_eq!(in_time("the settlement", first.settle(Settlement::Ack)).await, Err(LeaseLost));
+    assert_eq!(
+        in_time("the settlement", second.settle(Settlement::Retry { after: Duration::ZERO })).await,
+        Err(LeaseLost)
+    );
     // It was the network, and no crash: to whoever lost them they are no suspects.
     let again = [receive(&mut holder).await, receive(&mut holder).await];
     let mut bodies = again.each_ref().map(body);
@@ -56,9 +59,9 @@ async fn after_a_lapse_no_settlement_is_believed_and_none_is_tried() {
     assert_eq!(bodies, ["1", "2"]);
     for delivery in again {
         assert_eq!(delivery.attempt(), 1);
-        delivery.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
     }
-    holder.close().await;
+    in_time("the close", holder.close()).await;
     assert_eq!(queue.count().await, 0);
 }
 
@@ -72,7 +75,7 @@ async fn no_extension_follows_a_back_off() {
     // Just before leases are extended.
     sleep(Duration::from_secs(9)).await;
     let (start, after) = (Instant::now(), Duration::from_secs(12));
-    delivery.settle(Settlement::Retry { after }).await.unwrap();
+    in_time("the settlement", delivery.settle(Settlement::Retry { after })).await.unwrap();
     let Ok(Received::Delivery(again)) = timeout(after * 2, subscriber.next()).await else { panic!("it does not come") };
     assert!(start.elapsed() >= after && start.elapsed() < after + Duration::from_secs(8), "{:?}", start.elapsed());
     assert_eq!(again.attempt(), 2);
@@ -96,7 +99,8 @@ async fn each_delete_of_a_batch_is_answered_for_itself() {
     }
     let mut settling = tokio::task::JoinSet::new();
     for delivery in held {
-        settling.spawn(async move { (body(&delivery), delivery.settle(Settlement::Ack).await) });
+        settling
+            .spawn(async move { (body(&delivery), in_time("the settlement", delivery.settle(Settlement::Ack)).await) });
     }
     for (body, settled) in settling.join_all().await {
         assert_eq!(settled.is_ok(), body.starts_with("kept"), "{body}: {settled:?}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Moto, SqsQueue};
+use testbed::{Moto, SqsQueue, in_time};
 use tokio::time::timeout;
 use webhook_queue::{DeadLetter, Delivery, Reason, Received, Settlement, Subscribe, Subscriber};
 
@@ -17,16 +17,19 @@ async fn queue_of(bodies: &[&str]) -> SqsQueue<'static> {
 
 /// The next delivery, alone or not: one that another subscriber handed back looks as if its holder had crashed.
 async fn receive_any(subscriber: &mut Subscriber) -> Delivery {
-    loop {
-        match timeout(Duration::from_secs(15), subscriber.next()).await.expect("nothing came") {
-            Received::Delivery(delivery) => return delivery,
-            Received::Suspects => {
-                if let Some(delivery) = subscriber.next_suspect().await {
-                    return delivery;
+    let receiving = async {
+        loop {
+            match subscriber.next().await {
+                Received::Delivery(delivery) => return delivery,
+                Received::Suspects => {
+                    if let Some(delivery) = subscriber.next_suspect().await {
+                        return delivery;
+                    }
                 }
             }
         }
-    }
+    };
+    timeout(Duration::from_secs(15), receiving).await.expect("nothing came")
 }
 
 /// SQS hands out several messages of a group together, and leaves it to us to keep their order.
@@ -38,7 +41,7 @@ async fn the_next_of_a_group_is_handed_out_when_the_one_before_is_settled() {
         let delivery = receive(&mut subscriber).await;
         assert_eq!(body(&delivery), expected);
         assert!(timeout(Duration::from_millis(700), subscriber.next()).await.is_err(), "one at a time");
-        delivery.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
     }
     assert_eq!(queue.count().await, 0);
 }
@@ -52,7 +55,7 @@ async fn a_retry_holds_its_group_back() {
         delivery = receive_any(&mut other) => delivery,
     };
     assert_eq!(body(&first), "1");
-    first.settle(Settlement::Retry { after: Duration::from_secs(2) }).await.unwrap();
+    in_time("the settlement", first.settle(Settlement::Retry { after: Duration::from_secs(2) })).await.unwrap();
     for expected in ["1", "2", "3"] {
         let delivery = tokio::select! {
             delivery = receive_any(&mut one) => delivery,
@@ -60,7 +63,7 @@ async fn a_retry_holds_its_group_back() {
         };
         assert_eq!(body(&delivery), expected);
         assert_eq!(delivery.crashes(), 0);
-        delivery.settle(Settlement::Ack).await.unwrap();
+        in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
     }
 }
 
@@ -72,15 +75,15 @@ async fn a_dead_letter_frees_its_group_and_may_die_again_within_the_window_for_d
         || Settlement::DeadLetter(DeadLetter { reason: Reason::Handler, error: "\u{1b}no".to_owned(), handler: None });
     let first = receive(&mut subscriber).await;
     let id = first.event().id.clone();
-    first.settle(letter()).await.unwrap();
+    in_time("the settlement", first.settle(letter())).await.unwrap();
     let second = receive(&mut subscriber).await;
     assert_eq!(body(&second), "2");
-    second.settle(Settlement::Ack).await.unwrap();
+    in_time("the settlement", second.settle(Settlement::Ack)).await.unwrap();
     for _ in 0..2 {
-        assert_eq!(subscriber.replay(usize::MAX).await.unwrap(), 1);
+        assert_eq!(in_time("the replay", subscriber.replay(usize::MAX)).await.unwrap(), 1);
         let again = receive(&mut subscriber).await;
         assert_eq!((&again.event().id, again.attempt()), (&id, 1));
-        again.settle(letter()).await.unwrap();
+        in_time("the settlement", again.settle(letter())).await.unwrap();
     }
     let dead = queue.dead().take_all().await;
     assert_eq!(dead.len(), 1);
