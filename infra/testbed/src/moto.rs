@@ -1,6 +1,7 @@
 //! A private emulator of Amazon SQS that others wrote.
 
 use std::ops::Deref;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ impl Moto {
         keeper.arg("-c").arg(include_str!("keeper.sh")).arg("keeper").arg(folder.path().join("pid"));
         keeper.arg(moto_server()).args(["-H", "127.0.0.1", "-p", &addr.port().to_string()]);
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // A group of its own: what ends the tests by a signal leaves the keeper, which cleans up.
+        keeper.process_group(0);
         let keeper = keeper.spawn().expect("sh can be run");
         let moto = Moto { server: SqsServer::at(addr), keeper, _folder: folder };
         let deadline = Instant::now() + START_LIMIT;
