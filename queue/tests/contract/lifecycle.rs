@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use webhook_queue::{DeadLetter, Reason, Settlement, State, Subscribe, Subscriber};
 
 use crate::queue::{
-    PATIENCE, Queue, body, nothing_comes, nothing_is_left, publish, publish_at_last, receive, receive_any,
+    PATIENCE, Queue, at_last, body, nothing_comes, nothing_is_left, publish, publish_at_last, receive, receive_any,
 };
 
 pub(crate) async fn pause_hands_back_what_was_not_returned<Q: Queue>() {
@@ -130,7 +130,7 @@ pub(crate) async fn what_dies_during_a_replay_stays_dead_while_the_subscriber_go
     let mut subscriber = bury_many(&queue).await;
     let replay = tokio::spawn(subscriber.replay(usize::MAX));
     bury(&mut subscriber, Q::MANY).await;
-    assert_eq!(timeout(PATIENCE, replay).await.unwrap().unwrap().unwrap(), Q::MANY);
+    assert_eq!(timeout_at(at_last(), replay).await.unwrap().unwrap().unwrap(), Q::MANY);
     nothing_comes(&mut subscriber).await;
 }
 
@@ -140,14 +140,14 @@ pub(crate) async fn closing_ends_a_replay_and_nothing_is_lost<Q: Queue>() {
     let replay = tokio::spawn(subscriber.replay(usize::MAX));
     drop(receive(&mut subscriber).await);
     timeout(PATIENCE, subscriber.close()).await.unwrap();
-    let moved = match timeout(PATIENCE, replay).await.unwrap().unwrap() {
+    let moved = match timeout_at(at_last(), replay).await.unwrap().unwrap() {
         Ok(moved) => moved,
         Err(error) => error.moved,
     };
     assert!(moved > 0);
     let mut other = queue.subscriber(1);
     drop(receive_any(&mut other).await);
-    assert_eq!(timeout(PATIENCE, other.replay(usize::MAX)).await.unwrap().unwrap(), Q::MANY - moved);
+    assert_eq!(timeout_at(at_last(), other.replay(usize::MAX)).await.unwrap().unwrap(), Q::MANY - moved);
 }
 
 pub(crate) async fn close_lets_what_is_still_held_come_again<Q: Queue>() {

@@ -9,7 +9,8 @@ use webhook_queue::{Event, Publish, PublishError, Readiness, Settlement, Subscri
 
 use crate::child::{Process, Task};
 use crate::queue::{
-    PATIENCE, Queue, Refusing, body, event, nobody_knows, nothing_is_left, publish, publish_at_last, receive, soon,
+    PATIENCE, Queue, Refusing, at_last, body, event, nobody_knows, nothing_is_left, publish, publish_at_last, receive,
+    soon,
 };
 
 /// How much later than its deadline an answer may be on a busy machine.
@@ -142,7 +143,7 @@ pub(crate) async fn any_number_of_tasks_may_publish_at_once_and_one_failure_fail
             150 => Event::new("shop", "order", too_large.clone()),
             _ => event(&number.to_string()),
         };
-        tasks.spawn(async move { (number, publisher.publish(&event, soon()).await) });
+        tasks.spawn(async move { (number, publisher.publish(&event, at_last()).await) });
     }
     drop(too_large);
     for (number, outcome) in tasks.join_all().await {
@@ -173,7 +174,7 @@ pub(crate) async fn a_dropped_future_affects_no_other_call<Q: Queue>() {
         let publisher = publisher.clone();
         tasks.spawn(async move {
             let event = event(&number.to_string());
-            let publishing = publisher.publish(&event, soon());
+            let publishing = publisher.publish(&event, at_last());
             if number % 2 == 0 {
                 // Dropped at one moment or the other; whatever had been reached by then is right.
                 let _ = timeout(Duration::from_micros(number * 20), publishing).await;
@@ -187,7 +188,7 @@ pub(crate) async fn a_dropped_future_affects_no_other_call<Q: Queue>() {
 
     let mut seen = Vec::new();
     let mut subscriber = queue.subscriber(50);
-    let give_up = soon();
+    let give_up = at_last();
     let kept: HashSet<String> = (1..200).step_by(2).map(|number| number.to_string()).collect();
     while !kept.iter().all(|number| seen.contains(number)) {
         assert!(Instant::now() < give_up);

@@ -6,7 +6,8 @@ use tokio::time::{Instant, timeout};
 use webhook_queue::{Received, Settlement, Subscribe};
 
 use crate::queue::{
-    PATIENCE, Queue, body, nothing_comes, nothing_is_left, publish, publish_at_last, receive, receive_any, soon,
+    PATIENCE, Queue, at_last, body, nothing_comes, nothing_is_left, publish, publish_at_last, receive, receive_any,
+    soon,
 };
 
 /// Short, and long enough for a busy machine to receive within it.
@@ -99,7 +100,7 @@ pub(crate) async fn dropping_the_future_loses_nothing<Q: Queue>() {
             publish(&publisher, &[&number.to_string()]).await;
         }
     });
-    let (mut seen, give_up) = (0, soon());
+    let (mut seen, give_up) = (0, at_last());
     while seen < 100 {
         assert!(Instant::now() < give_up, "{seen} of 100 came");
         match timeout(Duration::from_micros(300), subscriber.next()).await {
