@@ -1,6 +1,5 @@
 //! The faults again, with more queues behind the one that fails: nobody who sends webhooks may notice any of them.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -9,11 +8,12 @@ use testbed::{Broker, Proxy, SqsQueue, SqsStandIn, Version, Vhost, eventually};
 use webhook_queue::{QueueConfig, QueueUrl, decode_sqs, setup};
 
 use super::forwarder::Forwarder;
+use super::found::Found;
 use super::load::{Burst, Sent, send};
-use super::table::{drain, recovery};
+use super::table::recovery;
 use super::{EXCHANGE, FAULT, LATEST_ANSWER, LATEST_RECOVERY, QUEUE, webhooks};
 
-/// How long what the fallbacks hold may take to be where it belongs.
+/// How long a queue that is back may take to be noticed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which queues there are, in their order.
@@ -79,8 +79,8 @@ impl Stage {
         sent.extend(Burst::start(self.forwarder.addr, half..webhooks()).finish().await);
         tokio::time::sleep_until((struck + FAULT).into()).await;
         mend(&self).await;
-        let (found, copies) = self.found(&sent).await;
-        let lost = sent.iter().filter(|sent| !found.contains(&sent.number)).count();
+        let found = self.found(&sent).await;
+        let lost = found.lost(&sent);
         let of = |status| sent.iter().filter(|sent| sent.status == status).count();
         let slowest = sent.iter().map(|sent| sent.took).max().unwrap();
         let millis = |time: Duration| format!("{} ms", time.as_millis());
@@ -93,7 +93,7 @@ impl Stage {
                 sent.len().to_string(),
                 of(Some(200)).to_string(),
                 lost.to_string(),
-                copies.to_string(),
+                found.copies.to_string(),
                 millis(slowest),
                 millis(p99_after(&sent, struck)),
             ],
@@ -104,26 +104,14 @@ impl Stage {
         assert!(self.forwarder.logged("takes no events; on to the next queue"), "nobody noticed it: {}", log());
     }
 
-    /// Everything that any queue holds: the numbers, and how many were there more than once.
-    async fn found(&self, sent: &[Sent]) -> (HashSet<usize>, usize) {
-        let wanted: HashSet<usize> = sent.iter().map(|sent| sent.number).collect();
-        let (mut found, mut copies) = (HashSet::new(), 0);
+    /// Everything that any queue holds.
+    async fn found(&self, sent: &[Sent]) -> Found {
+        let mut found = Found::default();
         for message in self.on_sqs.take_all().await {
-            let event = decode_sqs(message["Body"].as_str().unwrap()).unwrap();
-            let number = std::str::from_utf8(&event.body).unwrap().parse().unwrap();
-            copies += usize::from(!found.insert(number) && number != usize::MAX);
+            found.note(&decode_sqs(message["Body"].as_str().unwrap()).unwrap().body);
         }
-        let began = Instant::now();
-        // The forwarder itself moves there what it has in a file.
-        loop {
-            let (more, more_copies) = drain(&self.vhost, QUEUE).await;
-            copies +=
-                more_copies + more.iter().filter(|number| **number != usize::MAX && found.contains(*number)).count();
-            found.extend(more);
-            if wanted.is_subset(&found) || began.elapsed() > PATIENCE {
-                return (found, copies);
-            }
-        }
+        found.drain_all(&self.vhost, sent).await;
+        found
     }
 }
 

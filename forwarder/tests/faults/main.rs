@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure here fails the test")]
 
 mod forwarder;
+mod found;
 mod ladders;
 mod load;
 mod outage;
@@ -21,6 +22,8 @@ fn webhooks() -> usize {
 const QUEUE: &str = "e-conomic-webhooks";
 const EXCHANGE: &str = "e-conomic.direct";
 const AT_ONCE: usize = 64;
+/// The number of a webhook that only asks whether publishing works. It may be sent again and again.
+const PROBE: usize = usize::MAX;
 /// How long a fault lasts that does not say otherwise: longer than one publish may take.
 const FAULT: Duration = Duration::from_secs(3);
 /// What the most impatient provider waits.

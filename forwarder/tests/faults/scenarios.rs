@@ -7,8 +7,9 @@ use testbed::{Broker, Proxy, Version, Vhost, versions};
 use webhook_queue::{QueueConfig, QueueUrl, setup};
 
 use super::forwarder::Forwarder;
+use super::found::Found;
 use super::load::Burst;
-use super::table::{Row, drain, recovery};
+use super::table::{Row, recovery};
 use super::{EXCHANGE, FAULT, QUEUE, webhooks};
 
 /// A broker, a forwarder behind a proxy, and the guide's topology between them.
@@ -36,8 +37,8 @@ impl Stage {
         let recovery = recovery(&self.forwarder).await;
         let sent = burst.finish().await;
         assert!(sent.iter().any(|sent| sent.status == Some(503)), "{fault}: nobody noticed it");
-        let (found, copies) = drain(&self.vhost, QUEUE).await;
-        Row { fault, sent, found, copies, recovery, brokers_own: false }.check();
+        let found = Found::on(&self.vhost).await;
+        Row { fault, sent, found, recovery, brokers_own: false }.check();
     }
 }
 
@@ -140,9 +141,9 @@ async fn queue_full() {
     let forwarder = Forwarder::start(&vhost.amqp_url(), &[]).await;
     let sent = Burst::start(forwarder.addr, 0..webhooks()).finish().await;
     assert!(sent.iter().any(|sent| sent.status == Some(503)), "the queue did not fill up");
-    let (found, copies) = drain(&vhost, QUEUE).await;
+    let found = Found::on(&vhost).await;
     let recovery = recovery(&forwarder).await;
-    Row { fault: "queue full with reject-publish", sent, found, copies, recovery, brokers_own: false }.check();
+    Row { fault: "queue full with reject-publish", sent, found, recovery, brokers_own: false }.check();
 }
 
 /// Sending stops, all is answered, the queue is emptied and deleted, sending goes on while it is absent.
@@ -151,7 +152,7 @@ async fn queue_deleted() {
     let stage = Stage::set(Broker::shared(Version::V3).await).await;
     let (half, all) = (webhooks() / 2, webhooks());
     let mut sent = Burst::start(stage.forwarder.addr, 0..half).finish().await;
-    let (mut found, mut copies) = drain(&stage.vhost, QUEUE).await;
+    let mut found = Found::on(&stage.vhost).await;
     stage.vhost.delete_queue(QUEUE).await;
     let burst = Burst::start(stage.forwarder.addr, half..all);
     burst.reached(half + (all - half) / 2).await;
@@ -162,10 +163,8 @@ async fn queue_deleted() {
     burst.resume();
     sent.extend(burst.finish().await);
     assert!(sent.iter().any(|sent| sent.status == Some(503)), "the absence was not noticed");
-    let (later, later_copies) = drain(&stage.vhost, QUEUE).await;
-    found.extend(later);
-    copies += later_copies;
-    Row { fault: "queue deleted and made again", sent, found, copies, recovery, brokers_own: false }.check();
+    found.drain(&stage.vhost).await;
+    Row { fault: "queue deleted and made again", sent, found, recovery, brokers_own: false }.check();
 }
 
 /// RabbitMQ confirms publishes in flight to a queue that is being deleted, and takes what was in it along.
@@ -180,8 +179,8 @@ async fn queue_deleted_under_load() {
     stage.vhost.bind(EXCHANGE, QUEUE, "webhook").await;
     let recovery = recovery(&stage.forwarder).await;
     let sent = burst.finish().await;
-    let (found, copies) = drain(&stage.vhost, QUEUE).await;
-    Row { fault: "queue deleted under load", sent, found, copies, recovery, brokers_own: true }.check();
+    let found = Found::on(&stage.vhost).await;
+    Row { fault: "queue deleted under load", sent, found, recovery, brokers_own: true }.check();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,8 +195,8 @@ async fn forwarder_terminated() {
     let mut sent = burst.finish().await;
     // Nobody listened any more: the connection was refused, or closed before a request was read. A provider retries.
     sent.retain(|sent| sent.status.is_some());
-    let (found, copies) = drain(&stage.vhost, QUEUE).await;
-    Row { fault: "forwarder terminated in a burst", sent, found, copies, recovery, brokers_own: false }.check();
+    let found = Found::on(&stage.vhost).await;
+    Row { fault: "forwarder terminated in a burst", sent, found, recovery, brokers_own: false }.check();
 }
 
 /// Memory stays within four times the budget while large bodies arrive faster than anybody takes them.
