@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{timeout, timeout_at};
 use webhook_queue::{DeadLetter, Reason, Settlement, State, Subscribe, Subscriber};
 
@@ -118,10 +119,21 @@ pub(crate) async fn replay_of_nothing_moves_nothing<Q: Queue>() {
 
 async fn bury_many<Q: Queue>(queue: &Q) -> Subscriber {
     let publisher = queue.publisher();
-    let bodies: Vec<String> = (0..Q::MANY).map(|number| number.to_string()).collect();
-    publish(&publisher, &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut publishing = JoinSet::new();
+    for number in 0..Q::MANY {
+        let publisher = publisher.clone();
+        publishing.spawn(async move { publish(&publisher, &[&number.to_string()]).await });
+    }
+    publishing.join_all().await;
     let mut subscriber = queue.subscriber(100);
-    bury(&mut subscriber, Q::MANY).await;
+    let mut burying = JoinSet::new();
+    for _ in 0..Q::MANY {
+        let letter = DeadLetter { reason: Reason::NoHandler, error: String::new(), handler: None };
+        burying.spawn(receive(&mut subscriber).await.settle(Settlement::DeadLetter(letter)));
+    }
+    for buried in burying.join_all().await {
+        buried.unwrap();
+    }
     subscriber
 }
 
@@ -185,7 +197,7 @@ pub(crate) async fn after_close_every_settlement_has_reached_the_queue<Q: Queue>
     let bodies: Vec<String> = (0..50).map(|number| number.to_string()).collect();
     publish(&queue.publisher(), &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let mut subscriber = queue.subscriber(50);
-    let mut settling = tokio::task::JoinSet::new();
+    let mut settling = JoinSet::new();
     for _ in 0..50 {
         settling.spawn(receive(&mut subscriber).await.settle(Settlement::Ack));
     }
