@@ -14,8 +14,10 @@ use crate::counts::{Counter, Counts};
 use crate::event::Event;
 use crate::publish::{Publish, PublishError, Readiness};
 
-/// What a queue gets of the time that is left, if no even share is more. A probe gets this and no more.
+/// What a queue gets of the time that is left, if no even share is more. A probe gets this and no more, ...
 const SHORTEST_SLICE: Duration = Duration::from_millis(500);
+/// ... until so many have failed in a row: the queue may be slow, and no more than that.
+const SHORT_PROBES: u32 = 2;
 /// How long a queue that failed is left alone, when it says by now that it is ready.
 const PAUSE_WHEN_READY: Duration = Duration::from_secs(1);
 /// How long it is left alone when it does not.
@@ -53,6 +55,7 @@ struct Trouble {
     failed_at: SystemTime,
     kind: Kind,
     probing: bool,
+    probes: u32,
     /// How many events other queues have taken meanwhile.
     events: u64,
 }
@@ -157,16 +160,18 @@ impl<P: Publish> Ladder<P> {
     }
 
     fn verdict(&self, failures: Vec<(usize, PublishError)>) -> PublishError {
-        let limits = failures.iter().map(|(_, error)| match error {
+        let limits = failures.iter().filter_map(|(_, error)| match error {
             PublishError::TooLarge { limit } => Some(*limit),
             _ => None,
         });
-        match limits.collect::<Option<Vec<usize>>>().map(|limits| limits.into_iter().max()) {
-            Some(Some(limit)) => PublishError::TooLarge { limit },
-            _ => PublishError::NoQueue(
-                failures.into_iter().map(|(place, error)| (self.rungs[place].name.clone(), error)).collect(),
-            ),
+        // One that had no turn might have carried it.
+        if limits.clone().count() == self.rungs.len()
+            && let Some(limit) = limits.max()
+        {
+            return PublishError::TooLarge { limit };
         }
+        let name = |place: usize| self.rungs[place].name.clone();
+        PublishError::NoQueue(failures.into_iter().map(|(place, error)| (name(place), error)).collect())
     }
 
     /// Ready if any queue is.
@@ -237,8 +242,10 @@ impl<P: Publish> Rung<P> {
             Kind::NotReady if ready => Turn::Try,
             _ if trouble.probing || age < pause => Turn::StepOver,
             _ => {
+                let full = age >= OLD || trouble.probes >= SHORT_PROBES;
                 trouble.probing = true;
-                Turn::Probe { _probe: Probe(&self.memory), full: age >= OLD }
+                trouble.probes = trouble.probes.saturating_add(1);
+                Turn::Probe { _probe: Probe(&self.memory), full }
             }
         }
     }
@@ -272,7 +279,8 @@ impl<P: Publish> Rung<P> {
         memory.confirmed_at = Some(SystemTime::now());
         let over = memory.trouble.take_if(|trouble| match trouble.kind {
             Kind::Refusing => age(trouble.failed_at) >= OLD,
-            Kind::NotReady | Kind::Away => began_at >= trouble.failed_at,
+            // A clock that was set back must not make the failure one that is still to come.
+            Kind::NotReady | Kind::Away => began_at >= trouble.failed_at || trouble.failed_at > SystemTime::now(),
         });
         if let Some(Trouble { events, .. }) = over {
             let name = &self.name;
@@ -294,7 +302,7 @@ impl<P: Publish> Rung<P> {
     fn note(&self, memory: &mut Memory, kind: Kind, reason: &str) {
         let name = &self.name;
         tracing::warn!(queue = name, reason, "{name} takes no events; on to the next queue: {reason}");
-        memory.trouble = Some(Trouble { failed_at: SystemTime::now(), kind, probing: false, events: 0 });
+        memory.trouble = Some(Trouble { failed_at: SystemTime::now(), kind, probing: false, probes: 0, events: 0 });
     }
 }
 

@@ -10,6 +10,7 @@ const DEADLINE: Duration = Duration::from_millis(2500);
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Confirm,
+    ConfirmAfter(Duration),
     Refuse,
     /// Nothing, until the deadline.
     Hang,
@@ -53,13 +54,18 @@ impl Publish for Arc<Scripted> {
             let mut acts = self.acts.lock().unwrap();
             if acts.len() > 1 { acts.pop_front().unwrap() } else { acts[0] }
         };
+        let time = match act {
+            Act::ConfirmAfter(time) => time,
+            _ => Duration::ZERO,
+        };
         match act {
-            Act::Confirm => {
+            Act::Confirm | Act::ConfirmAfter(_) if Instant::now() + time <= deadline => {
+                tokio::time::sleep(time).await;
                 self.took.lock().unwrap().push(event.rung);
                 Ok(())
             }
             Act::Refuse => Err(PublishError::Refused("full".to_owned())),
-            Act::Hang => {
+            _ => {
                 tokio::time::sleep_until(deadline).await;
                 Err(PublishError::TimedOut)
             }
@@ -189,6 +195,30 @@ async fn one_event_at_a_time_finds_out_whether_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_that_is_only_slow_comes_back() {
+    let slow = Act::ConfirmAfter(SHORTEST_SLICE * 2);
+    let (first, second) = (Scripted::new(&[Act::Hang, slow]), Scripted::new(&[Act::Confirm]));
+    let ladder = ladder(&[&first, &second]);
+    for _ in 0..10 {
+        publish(&ladder).await.0.unwrap();
+        pass(&ladder, PAUSE_WHEN_READY);
+    }
+    assert_eq!(second.asked(), 1 + 2, "after the failure two probes were too short");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_keeps_nobody_away() {
+    let (first, second) = (Scripted::new(&[Act::Hang, Act::Confirm]), Scripted::new(&[Act::Confirm]));
+    let ladder = ladder(&[&first, &second]);
+    publish(&ladder).await.0.unwrap();
+    lock(&ladder.rungs[0].memory).trouble.as_mut().unwrap().failed_at += Duration::from_secs(3600);
+    publish(&ladder).await.0.unwrap();
+    let together = tokio::join!(publish(&ladder), publish(&ladder));
+    assert!(together.0.0.is_ok() && together.1.0.is_ok());
+    assert_eq!((first.asked(), second.asked()), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_probe_leaves_the_place_to_another() {
     let (first, second) = (Scripted::new(&[Act::Hang]), Scripted::new(&[Act::Confirm]));
     let ladder = ladder(&[&first, &second]);
@@ -296,6 +326,10 @@ async fn too_large_only_if_no_queue_could_carry_it() {
          than the 10 bytes that the queue carries"
     );
     assert!(matches!(sized(101).await.unwrap_err(), PublishError::TooLarge { limit: 100 }));
+    let event = Event::new("shop", "order", vec![0; 11]);
+    let roomier = super::Ladder::new(vec![("small".to_owned(), second), ("roomy".to_owned(), first)]);
+    let error = roomier.publish(&event, Instant::now()).await.unwrap_err();
+    assert!(matches!(error, PublishError::NoQueue(_)), "the roomy one had no turn: {error}");
 }
 
 #[tokio::test(start_paused = true)]
