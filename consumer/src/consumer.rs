@@ -147,6 +147,7 @@ impl Consumer {
             self.config.check().map_err(|problem| ConfigError { problems: vec![problem] })?;
             self.config
         };
+        let floor = router.floor();
         let dispatcher = Dispatcher { routes: router.build()?, unhandled, retry_max_age, handler_timeout };
         let (drain_on, signals) = match self.drain_on {
             None => (std::future::pending().boxed(), None),
@@ -164,6 +165,7 @@ impl Consumer {
         let run = Run {
             subscriber,
             dispatcher: Arc::new(dispatcher),
+            floor,
             permits: Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS))),
             tasks: JoinSet::new(),
             commands: asked,

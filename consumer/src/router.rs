@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::RwLock;
 use tower::{Layer, Service, service_fn};
 use webhook_queue::{BoxError, Event};
 
@@ -18,11 +19,16 @@ use crate::pattern::Pattern;
 /// match an event, the one with the most literal characters wins. A malformed pattern, and two that match the same
 /// event equally well, are errors when the consumer starts; all of them are reported together.
 ///
-/// Consumers of several queues can each have a clone.
+/// Consumers of several queues can each have a clone. An event that is run alone, because its process died, is alone among
+/// all of them.
 #[derive(Clone)]
 pub struct Router<S = ()> {
     entries: Vec<Entry<S>>,
+    floor: Floor,
 }
+
+/// Every handler at work shares it; a suspect has it to itself.
+pub(crate) type Floor = Arc<RwLock<()>>;
 
 #[derive(Clone)]
 struct Entry<S> {
@@ -36,7 +42,7 @@ where
 {
     /// A router without handlers.
     pub fn new() -> Router<S> {
-        Router { entries: Vec::new() }
+        Router { entries: Vec::new(), floor: Floor::default() }
     }
 
     /// Handles the events that match `pattern` with `handler`, an async function. The pattern is also the handler's
@@ -91,11 +97,15 @@ where
             let service = (entry.with_state)(state.clone());
             Entry { pattern: entry.pattern, with_state: Arc::new(move |()| service.clone()) }
         };
-        Router { entries: self.entries.into_iter().map(give).collect() }
+        Router { entries: self.entries.into_iter().map(give).collect(), floor: self.floor }
     }
 }
 
 impl Router {
+    pub(crate) fn floor(&self) -> Floor {
+        Arc::clone(&self.floor)
+    }
+
     pub(crate) fn build(self) -> Result<Routes, Error> {
         let mut problems = Vec::new();
         let mut routes: Vec<Route> = Vec::new();

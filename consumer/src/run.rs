@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedRwLockWriteGuard, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use webhook_queue::{Delivery, Received, Subscribe, Subscriber};
 use crate::call::Call;
 use crate::dispatch::Dispatcher;
 use crate::handle::{Command, Counts, Summary, Tally};
+use crate::router::Floor;
 
 /// How long aborting may take, and then closing. Together with the default grace it stays within the half minute that
 /// most platforms leave between SIGTERM and SIGKILL.
@@ -25,6 +26,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 pub(crate) struct Run {
     pub(crate) subscriber: Subscriber,
     pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) floor: Floor,
     /// One permit per running handler. It is kept while the delivery is settled, so that a queue that cannot take a
     /// retry slows the intake down.
     pub(crate) permits: Arc<Semaphore>,
@@ -49,9 +51,7 @@ impl Run {
 
     /// Waits for the next thing to do, and does it. Breaks when it is time to drain.
     async fn step(&mut self) -> ControlFlow<()> {
-        if self.suspects && !self.paused && self.tasks.is_empty() {
-            self.begin_suspect().await;
-        }
+        let alone = self.floor.clone().write_owned();
         let received = async {
             // Never closed, so never an error: without a permit there is nothing to receive for.
             let Ok(permit) = self.permits.clone().acquire_owned().await else { return std::future::pending().await };
@@ -63,8 +63,9 @@ impl Run {
             () = &mut self.drain_on => return ControlFlow::Break(()),
             Some(command) = self.commands.recv() => self.obey(command).await,
             Some(ended) = self.tasks.join_next() => note(ended),
+            alone = alone, if self.suspects && !self.paused && self.tasks.is_empty() => self.begin_suspect(alone).await,
             (permit, received) = received, if !self.suspects => match received {
-                Received::Delivery(delivery) => self.begin(permit, delivery),
+                Received::Delivery(delivery) => self.begin(permit, delivery, None),
                 Received::Suspects => self.suspects = true,
             },
         }
@@ -72,20 +73,28 @@ impl Run {
     }
 
     /// Takes one suspect, while no handler is running. The loop begins nothing else before it is settled.
-    async fn begin_suspect(&mut self) {
+    async fn begin_suspect(&mut self, alone: OwnedRwLockWriteGuard<()>) {
         let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
         match self.subscriber.next_suspect().await {
-            Some(delivery) => self.begin(permit, delivery),
+            Some(delivery) => self.begin(permit, delivery, Some(alone)),
             None => self.suspects = false,
         }
     }
 
-    fn begin(&mut self, permit: OwnedSemaphorePermit, delivery: Delivery) {
+    /// Begins when its turn has come: where another consumer of this router runs a suspect, after that.
+    fn begin(&mut self, permit: OwnedSemaphorePermit, delivery: Delivery, alone: Option<OwnedRwLockWriteGuard<()>>) {
         let (dispatcher, tally, drain) = (self.dispatcher.clone(), self.tally.clone(), self.drain.clone());
-        let running = tally.begin();
+        let (floor, running) = (self.floor.clone(), tally.begin());
         self.tasks.spawn(async move {
+            let shared = async { if alone.is_none() { Some(floor.read().await) } else { None } };
+            let shared = tokio::select! {
+                biased;
+                // It will not be begun any more.
+                () = drain.cancelled() => None,
+                shared = shared => shared,
+            };
             handle(&dispatcher, delivery, &tally, &drain).await;
-            drop((permit, running));
+            drop((shared, alone, permit, running));
         });
     }
 

@@ -4,19 +4,21 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Queue, SOON};
 use testbed::{in_time, versions};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use webhook_consumer::{
     Attempt, Consumer, Counts, Event, Handle, Json, Outcome, QueueState, Router, State, Summary, Unhandled,
 };
+use webhook_queue::{QueueConfig, QueueUrl, Subscribe, Subscriber};
 
 macro_rules! on_every_queue {
     ($($promise:ident),* $(,)?) => {
@@ -379,4 +381,47 @@ async fn settings_that_contradict_each_other_are_refused() {
     assert!(error.is_config());
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("QUEUE_URL: is not set") && source.contains("CONSUMER_GRACE: '1'"), "{source}");
+}
+
+/// What is on the floor while the handler runs, and what was there when the suspect began and when it ended.
+#[derive(Clone, Default)]
+struct Company {
+    running: Arc<AtomicUsize>,
+    beside: Arc<Mutex<Vec<usize>>>,
+}
+
+async fn looks_around(State(company): State<Company>, event: Event) {
+    let look = || company.beside.lock().unwrap().push(company.running.load(Ordering::SeqCst));
+    if event.source == "suspect" {
+        look();
+        sleep(Duration::from_millis(100)).await;
+        look();
+    } else {
+        company.running.fetch_add(1, Ordering::SeqCst);
+        sleep(Duration::from_millis(20)).await;
+        company.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// An event that another process held when it died runs alone, also beside the consumer of another queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_is_alone_among_all_consumers_of_a_router() {
+    let (busy, shaken) = (Queue::sqlite(), Queue::sqlite());
+    busy.publish(&[("s/t", "body"); 400]).await;
+    shaken.publish(&[("suspect/t", "body")]).await;
+    let mut dead = Subscriber::open(&QueueConfig::new(QueueUrl::parse(&shaken.pairs[0].1).unwrap()), 1).unwrap();
+    let held = in_time("it is held", dead.next()).await;
+    shaken.let_leases_lapse();
+
+    let company = Company::default();
+    let router = Router::new().on("*/*", looks_around).with_state(company.clone());
+    let (others, others_task) = busy.consumer().start(router.clone()).unwrap();
+    counts(&others, "they are at work", |counts| counts.handled > 0).await;
+    let (handle, task) = shaken.consumer().start(router).unwrap();
+    counts(&handle, "the suspect is handled", |counts| counts.handled == 1).await;
+    counts(&others, "the others go on", |counts| counts.handled == 400).await;
+    assert_eq!(*company.beside.lock().unwrap(), [0, 0]);
+    end(&handle, task).await;
+    end(&others, others_task).await;
+    drop(held);
 }
