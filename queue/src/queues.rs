@@ -141,6 +141,7 @@ fn read_fallbacks(env: &mut Env, role: Role, url: &QueueUrl) -> Vec<QueueUrl> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::AwsCredentials;
     use crate::config::QueueConfig;
 
     const SQS: &str = "https://sqs.eu-north-1.amazonaws.com/123456789012/hooks";
@@ -257,7 +258,10 @@ mod tests {
             assert!(error.starts_with("AWS_") && error.contains("is not set: an SQS queue needs"), "{error}");
         }
         let fallback = [("QUEUE_URL", "amqp://u:p@host"), ("QUEUE_FALLBACK_URLS", SQS)];
-        assert!(read(&fallback, Role::Function).unwrap_err().contains("AWS_SECRET_ACCESS_KEY: is not set"));
-        read(&[&fallback[..], &KEYS].concat(), Role::Function).unwrap();
+        let with = |keys: &[(&'static str, &'static str)]| read(&[&fallback, keys].concat(), Role::Function);
+        assert!(with(&KEYS[..1]).unwrap_err().contains("AWS_SECRET_ACCESS_KEY: is not set"));
+        assert!(matches!(with(&KEYS).unwrap().aws_credentials, Some(AwsCredentials::Keys { .. })));
+        // The standard chain has others.
+        assert_eq!(with(&[]).is_ok(), cfg!(feature = "aws_config"));
     }
 }

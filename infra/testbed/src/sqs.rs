@@ -15,6 +15,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// The account that the servers play.
 pub(crate) const ACCOUNT: &str = "123456789012";
 
+/// The id of the access key that the test bed's own requests are signed with.
+pub(crate) const OWN_KEY: &str = "testbed";
+
 /// Whoever plays SQS, as seen from outside.
 #[derive(Debug)]
 pub struct SqsServer {
@@ -57,8 +60,10 @@ impl SqsServer {
 
     /// Status and body of an SQS action. The status is 0 while there is no answer.
     pub async fn call(&self, action: &str, parameters: Value) -> (u16, Value) {
-        let credentials = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request, \
-                           SignedHeaders=host, Signature=0";
+        let credentials = format!(
+            "AWS4-HMAC-SHA256 Credential={OWN_KEY}/20260101/us-east-1/sqs/aws4_request, \
+             SignedHeaders=host, Signature=0"
+        );
         let request = Request::post("/")
             .header("host", self.addr.to_string())
             .header("content-type", "application/x-amz-json-1.0")

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client as Sdk;
+#[cfg(feature = "aws_config")]
+use aws_sdk_sqs::config::IdentityCache;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
@@ -13,9 +15,11 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::address::Address;
+#[cfg(feature = "aws_config")]
+use super::standard_chain::StandardChain;
 use super::transport::Transport;
 use crate::config::QueueConfig;
-use crate::credentials;
+use crate::credentials::{self, AwsCredentials};
 use crate::env::{ConfigError, Problem};
 use crate::publish::PublishError;
 
@@ -35,19 +39,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Connects nowhere yet.
+    /// Connects nowhere yet: only the standard chain begins to ask for credentials.
     pub(super) fn new(config: &QueueConfig, url: &str) -> Result<Client, ConfigError> {
         let unusable =
             |message: String| ConfigError { problems: vec![Problem { variable: "QUEUE_URL".to_owned(), message }] };
         let address = Address::parse(url).map_err(unusable)?;
-        let keys = config.aws_credentials.as_ref().ok_or_else(credentials::missing)?;
-        let keys = Credentials::new(
-            &keys.access_key_id,
-            keys.secret_access_key.expose_secret(),
-            keys.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
-            None,
-            "environment",
-        );
+        let credentials = config.aws_credentials.as_ref().ok_or_else(credentials::missing)?;
         let transport = Transport::new(&address.endpoint).map_err(|error| unusable(error.to_string()))?;
         let retries = RetryConfig::standard()
             .with_max_attempts(ATTEMPTS)
@@ -57,13 +54,23 @@ impl Client {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .endpoint_url(&address.endpoint)
             .region(Region::new(address.region.clone()))
-            .credentials_provider(keys)
             .http_client(transport)
             .retry_config(retries)
             // The deadline of each request is stricter.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
-        Ok(Client { sdk: Sdk::from_conf(sdk), address })
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        let sdk = match credentials {
+            AwsCredentials::Keys { access_key_id, secret_access_key, session_token } => {
+                let token = session_token.as_ref().map(|token| token.expose_secret().to_owned());
+                let secret = secret_access_key.expose_secret();
+                sdk.credentials_provider(Credentials::new(access_key_id, secret, token, None, "environment"))
+            }
+            // It has them at hand. The SDK's cache would drop those that are still good before it asks for others.
+            #[cfg(feature = "aws_config")]
+            AwsCredentials::StandardChain => sdk
+                .credentials_provider(StandardChain::start(&address.region))
+                .identity_cache(IdentityCache::no_cache()),
+        };
+        Ok(Client { sdk: Sdk::from_conf(sdk.build()), address })
     }
 
     /// The same, for another queue of the same account.

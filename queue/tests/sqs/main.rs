@@ -4,6 +4,8 @@
 
 mod admin;
 mod attempts;
+#[cfg(feature = "aws_config")]
+mod credentials;
 mod faults;
 #[path = "../contract/full.rs"]
 mod full;
@@ -21,7 +23,7 @@ use webhook_queue::{
 
 fn config(url: &str) -> QueueConfig {
     let mut config = QueueConfig::new(QueueUrl::parse(url).unwrap());
-    config.aws_credentials = Some(AwsCredentials {
+    config.aws_credentials = Some(AwsCredentials::Keys {
         access_key_id: "test".to_owned(),
         secret_access_key: "test".to_owned().into(),
         session_token: Some("test".to_owned().into()),

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -25,7 +26,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, OnceCell, oneshot};
 
-use crate::sqs::{SqsQueue, SqsServer};
+use crate::sqs::{OWN_KEY, SqsQueue, SqsServer};
 use actions::Queues;
 use answer::{Answer, Refusal};
 
@@ -46,6 +47,8 @@ struct Shared {
     refusal: Mutex<Option<Refusal>>,
     /// How many requests there were for each action.
     requests: Mutex<HashMap<String, usize>>,
+    /// The ids of the access keys that they were signed with, each once, in their order.
+    signers: Mutex<Vec<String>>,
 }
 
 /// What becomes of a message that is sent with others.
@@ -107,6 +110,12 @@ impl SqsStandIn {
         lock(&self.shared.requests).get(action).copied().unwrap_or_default()
     }
 
+    /// The ids of the access keys with which requests were signed, each once, in the order in which they came. The test
+    /// bed's own are not among them.
+    pub fn signers(&self) -> Vec<String> {
+        lock(&self.shared.signers).clone()
+    }
+
     /// Ends [`refuse`](SqsStandIn::refuse).
     pub fn accept(&self) {
         *lock(&self.shared.refusal) = None;
@@ -146,6 +155,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<By
     let action = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let action = action.strip_prefix("AmazonSQS.").unwrap_or_default().to_owned();
     *lock(&shared.requests).entry(action.clone()).or_default() += 1;
+    note_signer(shared, &head);
     if let Some(refusal) = &*lock(&shared.refusal) {
         return answer::refused(refusal);
     }
@@ -153,6 +163,16 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<By
     match act(shared, &action, &parameters).await {
         Ok(body) => answer::given(&body),
         Err(refusal) => answer::refused(&refusal),
+    }
+}
+
+fn note_signer(shared: &Shared, head: &Parts) {
+    let authorization = head.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let signer = authorization.split_once("Credential=").and_then(|(_, rest)| rest.split('/').next());
+    let Some(signer) = signer.filter(|signer| *signer != OWN_KEY) else { return };
+    let mut signers = lock(&shared.signers);
+    if !signers.iter().any(|known| known == signer) {
+        signers.push(signer.to_owned());
     }
 }
 
