@@ -7,7 +7,7 @@ mod provider;
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Moto, Proxy, SqsStandIn, eventually};
+use testbed::{Moto, Proxy, SqsStandIn};
 
 use self::process::{FAILED, PUBLISHED, Process};
 use self::provider::{Provider, TOKEN, assert_handed_out, assert_told_nobody};
@@ -42,9 +42,7 @@ async fn they_are_renewed_without_a_failed_request() {
     let queue = server.queue(false, json!({})).await;
     let provider = Provider::start(Duration::from_secs(4)).await;
     let mut process = Process::start(&queue.url(), of_container(provider.addr()));
-    process.says(PUBLISHED).await;
-    eventually("a third set of credentials is used", PATIENCE, async || (server.signers().len() >= 3).then_some(()))
-        .await;
+    process.publishes_with(3, &server).await;
     let said = process.end().await;
     assert!(!said.contains(FAILED), "{said}");
     assert_handed_out(&server.signers());
@@ -63,7 +61,7 @@ async fn a_renewal_that_fails_costs_nothing_while_they_are_good() {
     process.says("those from before are good for now").await;
     process.says(PUBLISHED).await;
     proxy.heal();
-    eventually("other credentials are used", PATIENCE, async || (server.signers().len() >= 2).then_some(())).await;
+    process.publishes_with(2, &server).await;
     let said = process.end().await;
     assert!(!said.contains(FAILED), "{said}");
 }

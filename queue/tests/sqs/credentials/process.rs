@@ -3,7 +3,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use testbed::SqsStandIn;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, sleep, timeout};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -61,6 +62,16 @@ impl Process {
         assert!(matches!(heard, Ok(true)), "never said: {what}\n{}", self.said);
     }
 
+    /// Reads what it publishes until SQS has seen so many keys.
+    pub(crate) async fn publishes_with(&mut self, keys: usize, server: &SqsStandIn) {
+        let publishing = async {
+            while server.signers().len() < keys {
+                self.says(PUBLISHED).await;
+            }
+        };
+        assert!(timeout(PATIENCE, publishing).await.is_ok(), "it uses no others than {:?}", server.signers());
+    }
+
     /// Ends it. Everything that it said.
     pub(crate) async fn end(mut self) -> String {
         drop(self.child.stdin.take());
@@ -100,9 +111,9 @@ async fn publishing() {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    let mut nothing = Vec::new();
+    let told_to_end = tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()));
     tokio::select! {
         () = publishing => {}
-        _ = tokio::io::stdin().read_to_end(&mut nothing) => {}
+        end = told_to_end => drop(end.unwrap().unwrap()),
     }
 }
