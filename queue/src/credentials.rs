@@ -54,7 +54,7 @@ impl AwsCredentials {
 }
 
 const MISSING: &str = "is not set: an SQS queue needs credentials; AWS Lambda sets them, elsewhere set \
-                       AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither with the feature aws_config";
+                       AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither with feature aws_config";
 
 /// For a configuration that was made by hand without them.
 #[cfg(feature = "sqs")]

@@ -40,7 +40,7 @@ async fn assume(name: &str, variables: Vec<(&'static str, String)>) -> String {
 async fn they_are_renewed_without_a_failed_request() {
     let server = SqsStandIn::start().await;
     let queue = server.queue(false, json!({})).await;
-    let provider = Provider::start(Duration::from_secs(4)).await;
+    let provider = Provider::start(Duration::from_secs(6)).await;
     let mut process = Process::start(&queue.url(), of_container(provider.addr()));
     process.publishes_with(3, &server).await;
     let said = process.end().await;
@@ -53,7 +53,7 @@ async fn they_are_renewed_without_a_failed_request() {
 async fn a_renewal_that_fails_costs_nothing_while_they_are_good() {
     let server = SqsStandIn::start().await;
     let queue = server.queue(false, json!({})).await;
-    let provider = Provider::start(Duration::from_secs(8)).await;
+    let provider = Provider::start(Duration::from_secs(12)).await;
     let proxy = Proxy::start(provider.addr()).await;
     let mut process = Process::start(&queue.url(), of_container(proxy.addr()));
     process.says(PUBLISHED).await;
