@@ -1,6 +1,7 @@
 //! Credentials from AWS's standard chain, loaded and renewed by a task: no request pays for that, and none is lost by a
 //! renewal that fails while what was loaded before is still good.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,12 +17,14 @@ use aws_sdk_sqs::config::{Credentials, ProvideCredentials, Region};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 
 use super::anywhere::Anywhere;
-use crate::{BoxError, chain};
+use crate::chain;
 
 /// How long the whole chain may take.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long nobody is asked after nobody had any.
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long before they expire credentials are renewed. Where less than twice that is left, it is when half of it is.
@@ -79,7 +82,7 @@ async fn keep(state: Arc<watch::Sender<State>>, region: Region) {
     loop {
         match load(region.clone()).await {
             Ok(credentials) => _ = state.send_replace(State::Loaded(credentials)),
-            Err(error) => failed(&state, &chain(&*error)),
+            Err(reason) => failed(&state, reason),
         }
         let pause = match &*shown.borrow_and_update() {
             State::Loaded(credentials) => until_renewal(credentials),
@@ -93,21 +96,21 @@ async fn keep(state: Arc<watch::Sender<State>>, region: Region) {
 }
 
 /// What there is from before stays, while it is good.
-fn failed(state: &watch::Sender<State>, reason: &str) {
+fn failed(state: &watch::Sender<State>, reason: String) {
     state.send_modify(|state| match state {
         State::Loaded(credentials) if is_good(credentials) => {
             tracing::warn!("AWS credentials cannot be renewed; those from before are good for now: {reason}");
         }
-        State::Failed(before) if before == reason => {}
+        State::Failed(before) if *before == reason => {}
         state => {
             tracing::warn!("no AWS credentials: {reason}");
-            *state = State::Failed(reason.to_owned());
+            *state = State::Failed(reason);
         }
     });
 }
 
 /// Everything is read again each time: somebody may have written the profiles anew.
-async fn load(region: Region) -> Result<Credentials, BoxError> {
+async fn load(region: Region) -> Result<Credentials, String> {
     let config = ProviderConfig::without_region().with_http_client(Anywhere);
     let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::builder().configure(&config).build())
@@ -115,11 +118,19 @@ async fn load(region: Region) -> Result<Credentials, BoxError> {
     let loading = async {
         DefaultCredentialsChain::builder().configure(config).region(region).build().await.provide_credentials().await
     };
-    let credentials = match timeout(LOAD_TIMEOUT, loading).await {
-        Ok(loaded) => loaded?,
-        Err(_) => return Err(format!("nothing was found within {LOAD_TIMEOUT:?}").into()),
-    };
-    if is_good(&credentials) { Ok(credentials) } else { Err("what was found has expired".into()) }
+    // With an answer that it cannot read, the SDK would log what is in it.
+    match timeout(LOAD_TIMEOUT, loading.with_subscriber(NoSubscriber::default())).await {
+        Ok(Ok(credentials)) if is_good(&credentials) => Ok(credentials),
+        Ok(Ok(_)) => Err("those that were found have expired".to_owned()),
+        Ok(Err(error)) => Err(on_one_line(&error)),
+        Err(_) => Err(format!("none were found within {LOAD_TIMEOUT:?}")),
+    }
+}
+
+/// The chain tells of each of its members on a line of its own.
+fn on_one_line(error: &CredentialsError) -> String {
+    let reason = error.source().map_or_else(|| error.to_string(), chain);
+    reason.replace(":\n  ", ": ").replace("\n  ", "; ")
 }
 
 fn left(credentials: &Credentials) -> Option<Duration> {

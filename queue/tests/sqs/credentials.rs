@@ -86,6 +86,18 @@ async fn without_any_a_publish_fails_in_time_and_later_ones_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_looked_for_is_told_on_one_line() {
+    let queue = SqsStandIn::shared().await.absent_queue(false);
+    let mut process = Process::start(&queue.url(), Vec::new());
+    process.says("no AWS credentials").await;
+    process.says(FAILED).await;
+    let said = process.end().await;
+    let told =
+        |line: &&str| line.starts_with(FAILED) && line.contains("WebIdentityToken") && line.contains("EcsContainer");
+    assert!(said.lines().find(told).is_some(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_web_identity_assumes_its_role() {
     let folder = tempfile::tempdir().unwrap();
     let (token, jwt) = (folder.path().join("token"), "CanaryOfTheWebIdentity");

@@ -31,12 +31,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// With nothing else in its environment.
+    /// With nothing else in its environment. This machine's own credentials are none of its business.
     pub(crate) fn start(url: &str, variables: Vec<(&str, String)>) -> Process {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", TEST, "--nocapture"])
             .env_clear()
-            .envs([(ROLE, "publishing"), ("QUEUE_URL", url)])
+            .envs([(ROLE, "publishing"), ("QUEUE_URL", url), ("AWS_EC2_METADATA_DISABLED", "true")])
             .envs(variables)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
