@@ -161,3 +161,33 @@ impl fmt::Debug for StandardChain {
         f.debug_struct("StandardChain").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good_for(left: Duration) -> Credentials {
+        Credentials::new("id", "s3cret", None, Some(SystemTime::now() + left), "test")
+    }
+
+    #[test]
+    fn there_is_time_for_a_second_renewal() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let about = |left| until_renewal(&good_for(left)).as_secs_f64().round();
+        assert_eq!([minutes(60), minutes(8)].map(about), [minutes(55), minutes(4)].map(|wait| wait.as_secs_f64()));
+        assert_eq!(until_renewal(&good_for(Duration::ZERO)), SHORTEST_PAUSE);
+        assert_eq!(until_renewal(&Credentials::new("id", "s3cret", None, None, "test")), REREAD);
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_them_expired_has_them_renewed_and_waits() {
+        let state = Arc::new(watch::Sender::new(State::Loaded(good_for(Duration::ZERO))));
+        let (mut shown, renewed) = (state.subscribe(), Arc::clone(&state));
+        let task = tokio::spawn(async move {
+            shown.wait_for(|state| matches!(state, State::Loading)).await.map(drop).unwrap();
+            renewed.send_replace(State::Loaded(good_for(REREAD)));
+        });
+        let chain = StandardChain { state, _task: AbortOnDropHandle::new(task) };
+        assert!(is_good(&chain.credentials().await.unwrap()));
+    }
+}
