@@ -4,6 +4,8 @@
 mod process;
 mod provider;
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,26 +15,38 @@ use self::process::{FAILED, PUBLISHED, Process};
 use self::provider::{Provider, TOKEN, assert_handed_out, assert_told_nobody};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const JWT: &str = "CanaryOfTheWebIdentity";
 const ROLE: &str = "arn:aws:iam::123456789012:role/forwarder";
 
 /// Those in the environment of a container of ECS or EKS.
-fn of_container(addr: std::net::SocketAddr) -> Vec<(&'static str, String)> {
+fn of_container(addr: SocketAddr) -> Vec<(&'static str, String)> {
     vec![
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{addr}/credentials")),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", TOKEN.to_owned()),
     ]
 }
 
-/// Publishes with the credentials of a role until SQS has seen them.
-async fn assume(name: &str, variables: Vec<(&'static str, String)>) -> String {
-    let (server, sts) = (SqsStandIn::start().await, Moto::shared().await);
+/// Those of a web identity whose token is in a file of this folder.
+fn of_web_identity(folder: &Path, sts: SocketAddr) -> Vec<(&'static str, String)> {
+    let token = folder.join("token");
+    std::fs::write(&token, JWT).unwrap();
+    vec![
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.display().to_string()),
+        ("AWS_ROLE_ARN", ROLE.to_owned()),
+        ("AWS_ENDPOINT_URL_STS", format!("http://{sts}")),
+    ]
+}
+
+/// Publishes with the credentials of a role. What was said meanwhile.
+async fn publish_in_a_role(variables: Vec<(&'static str, String)>) -> String {
+    let server = SqsStandIn::start().await;
     let queue = server.queue(false, json!({})).await;
-    let endpoint = ("AWS_ENDPOINT_URL_STS", format!("http://{}", sts.addr()));
-    let mut process = Process::start(&queue.url(), [variables, vec![endpoint]].concat());
+    let mut process = Process::start(&queue.url(), variables);
     process.says(PUBLISHED).await;
     let said = process.end().await;
-    // So begin those of a role, and those in a profile do not.
-    assert!(server.signers().iter().all(|signer| signer.starts_with("ASIA")), "{name}: {:?}", server.signers());
+    let signers = server.signers();
+    // So begin those of a role, and not those in the profile.
+    assert!(signers.iter().all(|signer| signer.starts_with("ASIA")), "{signers:?}");
     said
 }
 
@@ -100,12 +114,18 @@ async fn what_was_looked_for_is_told_on_one_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_identity_assumes_its_role() {
     let folder = tempfile::tempdir().unwrap();
-    let (token, jwt) = (folder.path().join("token"), "CanaryOfTheWebIdentity");
-    std::fs::write(&token, jwt).unwrap();
-    let token = token.display().to_string();
-    let said =
-        assume("web identity", vec![("AWS_WEB_IDENTITY_TOKEN_FILE", token), ("AWS_ROLE_ARN", ROLE.to_owned())]).await;
-    assert!(!said.contains(jwt), "{said}");
+    let said = publish_in_a_role(of_web_identity(folder.path(), Moto::shared().await.addr())).await;
+    assert!(!said.contains(JWT), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_read_is_not_shown() {
+    let queue = SqsStandIn::shared().await.absent_queue(false);
+    let (folder, sts) = (tempfile::tempdir().unwrap(), Provider::start_unreadable().await);
+    let mut process = Process::start(&queue.url(), of_web_identity(folder.path(), sts.addr()));
+    process.says("no AWS credentials").await;
+    process.says(FAILED).await;
+    assert_told_nobody(&process.end().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +137,11 @@ async fn a_profile_assumes_its_role() {
          [profile user]\naws_access_key_id = AKIAUSER\naws_secret_access_key = {secret}\n"
     );
     std::fs::write(&file, profiles).unwrap();
-    let file = file.display().to_string();
-    let said = assume("profile", vec![("AWS_CONFIG_FILE", file), ("AWS_PROFILE", "queue".to_owned())]).await;
+    let variables = vec![
+        ("AWS_CONFIG_FILE", file.display().to_string()),
+        ("AWS_PROFILE", "queue".to_owned()),
+        ("AWS_ENDPOINT_URL_STS", format!("http://{}", Moto::shared().await.addr())),
+    ];
+    let said = publish_in_a_role(variables).await;
     assert!(!said.contains(secret), "{said}");
 }

@@ -16,21 +16,43 @@ const SECRET: &str = "CanaryOfTheKey";
 const SESSION: &str = "CanaryOfTheSession";
 const KEY: &str = "ASIACONTAINER";
 
-/// It hands out others each time.
+/// What is answered to a request, by whether it showed the token.
+type Answer = dyn Fn(bool) -> (u16, String) + Send + Sync;
+
 #[derive(Debug)]
 pub(crate) struct Provider {
     addr: SocketAddr,
 }
 
 impl Provider {
-    /// What it hands out is good for so `long`.
+    /// It hands out others each time, which are good for so `long`.
     pub(crate) async fn start(long: Duration) -> Provider {
+        let handed_out = AtomicUsize::new(0);
+        Provider::answering(move |is_allowed| {
+            if !is_allowed {
+                return (403, "{}".to_owned());
+            }
+            let id = format!("{KEY}{}", handed_out.fetch_add(1, Ordering::Relaxed) + 1);
+            let expiration = format_time(SystemTime::now() + long);
+            let keys =
+                json!({"AccessKeyId": id, "SecretAccessKey": SECRET, "Token": SESSION, "Expiration": expiration});
+            (200, keys.to_string())
+        })
+        .await
+    }
+
+    /// It says the secret in an answer that nobody can read.
+    pub(crate) async fn start_unreadable() -> Provider {
+        Provider::answering(|_| (200, format!("<Credentials><SecretAccessKey>{SECRET}</Credentials>"))).await
+    }
+
+    async fn answering(answer: impl Fn(bool) -> (u16, String) + Send + Sync + 'static) -> Provider {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let provider = Provider { addr: listener.local_addr().unwrap() };
-        let handed_out = Arc::new(AtomicUsize::new(0));
+        let answer: Arc<Answer> = Arc::new(answer);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, long, Arc::clone(&handed_out)));
+                tokio::spawn(serve(stream, Arc::clone(&answer)));
             }
         });
         provider
@@ -53,7 +75,8 @@ pub(crate) fn assert_told_nobody(said: &str) {
     }
 }
 
-async fn serve(mut stream: TcpStream, long: Duration, handed_out: Arc<AtomicUsize>) {
+/// Nothing that is in a request's body matters.
+async fn serve(mut stream: TcpStream, answer: Arc<Answer>) {
     let (read, mut write) = stream.split();
     let mut lines = BufReader::new(read).lines();
     let mut is_allowed = false;
@@ -62,16 +85,7 @@ async fn serve(mut stream: TcpStream, long: Duration, handed_out: Arc<AtomicUsiz
         if !line.is_empty() {
             continue;
         }
-        let (status, body) = if std::mem::take(&mut is_allowed) {
-            let number = handed_out.fetch_add(1, Ordering::Relaxed) + 1;
-            let expiration = format_time(SystemTime::now() + long);
-            let id = format!("{KEY}{number}");
-            let keys =
-                json!({"AccessKeyId": id, "SecretAccessKey": SECRET, "Token": SESSION, "Expiration": expiration});
-            (200, keys.to_string())
-        } else {
-            (403, "{}".to_owned())
-        };
+        let (status, body) = answer(std::mem::take(&mut is_allowed));
         let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         if write.write_all(answer.as_bytes()).await.is_err() {
             return;
