@@ -26,6 +26,10 @@ fn of_container(addr: SocketAddr) -> Vec<(&'static str, String)> {
     ]
 }
 
+async fn provider_that_may_be_away(long: Duration) -> Proxy {
+    Proxy::start(Provider::start(long).await.addr()).await
+}
+
 /// Those of a web identity whose token is in a file of this folder.
 fn of_web_identity(folder: &Path, sts: SocketAddr) -> Vec<(&'static str, String)> {
     let token = folder.join("token");
@@ -67,8 +71,7 @@ async fn they_are_renewed_without_a_failed_request() {
 async fn a_renewal_that_fails_costs_nothing_while_they_are_good() {
     let server = SqsStandIn::start().await;
     let queue = server.queue(false, json!({})).await;
-    let provider = Provider::start(Duration::from_secs(12)).await;
-    let proxy = Proxy::start(provider.addr()).await;
+    let proxy = provider_that_may_be_away(Duration::from_secs(12)).await;
     let mut process = Process::start(&queue.url(), of_container(proxy.addr()));
     process.says(PUBLISHED).await;
     proxy.cut();
@@ -84,8 +87,7 @@ async fn a_renewal_that_fails_costs_nothing_while_they_are_good() {
 async fn without_any_a_publish_fails_in_time_and_later_ones_do_not() {
     let server = SqsStandIn::start().await;
     let queue = server.queue(false, json!({})).await;
-    let provider = Provider::start(Duration::from_secs(3600)).await;
-    let proxy = Proxy::start(provider.addr()).await;
+    let proxy = provider_that_may_be_away(Duration::from_secs(3600)).await;
     proxy.stall();
     let mut process = Process::start(&queue.url(), of_container(proxy.addr()));
     process.says(FAILED).await;
