@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
@@ -32,6 +32,41 @@ pub enum Unhandled {
     Ack,
 }
 
+/// When no handler is begun any more.
+#[derive(Clone, Copy)]
+pub(crate) enum Closing<'a> {
+    /// Once this is cancelled.
+    Drain(&'a CancellationToken),
+    /// From one moment on, and what was begun is interrupted at the other.
+    #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only a function has invocations"))]
+    Invocation { begin_by: Instant, end: Instant },
+}
+
+impl Closing<'_> {
+    async fn closed(self) {
+        match self {
+            Closing::Drain(drain) => drain.cancelled().await,
+            Closing::Invocation { begin_by, .. } => sleep_until(begin_by).await,
+        }
+    }
+
+    /// On a busy machine timers are late, and this is not.
+    fn is_closed(self) -> bool {
+        match self {
+            Closing::Drain(drain) => drain.is_cancelled(),
+            Closing::Invocation { begin_by, .. } => Instant::now() >= begin_by,
+        }
+    }
+
+    /// How long a handler that begins now may take.
+    fn left(self) -> Duration {
+        match self {
+            Closing::Drain(_) => Duration::MAX,
+            Closing::Invocation { end, .. } => end.saturating_duration_since(Instant::now()),
+        }
+    }
+}
+
 /// Everything that decides how a delivery ends.
 pub(crate) struct Dispatcher {
     pub(crate) routes: Routes,
@@ -43,13 +78,13 @@ pub(crate) struct Dispatcher {
 impl Dispatcher {
     /// Handles one delivery. There is no error to return: whatever happens ends in a settlement.
     ///
-    /// `age` tells how long ago a consumer first received the event, now. A handler that has not begun when `drain` is cancelled is not begun any more.
+    /// `age` tells how long ago a consumer first received the event, now.
     pub(crate) async fn dispatch(
         &self,
         call: Call,
         crashes: u32,
         age: impl Fn() -> Duration,
-        drain: &CancellationToken,
+        closing: Closing<'_>,
     ) -> Settlement {
         let route = self.routes.find(call.event());
         let handler = route.map(|route| route.pattern.as_str());
@@ -61,7 +96,7 @@ impl Dispatcher {
             delivery.attempt = call.attempt(),
             handler,
         );
-        self.settlement(route, call, crashes, age, drain).instrument(span).await
+        self.settlement(route, call, crashes, age, closing).instrument(span).await
     }
 
     async fn settlement(
@@ -70,7 +105,7 @@ impl Dispatcher {
         call: Call,
         crashes: u32,
         age: impl Fn() -> Duration,
-        drain: &CancellationToken,
+        closing: Closing<'_>,
     ) -> Settlement {
         if policy::is_killer(crashes) {
             let error = format!("{crashes} processes died while they handled this event");
@@ -81,7 +116,7 @@ impl Dispatcher {
         let conclude =
             |outcome| settle(policy::decide(outcome, attempt, age(), self.retry_max_age), route.pattern.as_str());
         let whole = async {
-            let outcome = run(route.service.clone(), call, self.handler_timeout, drain).await;
+            let outcome = run(route.service.clone(), call, self.handler_timeout, closing).await;
             outcome.map_or(Settlement::Release, conclude)
         };
         // What panicked, the handler or the printing of its error, is dropped and never touched again. What it shares with
@@ -103,25 +138,28 @@ impl Dispatcher {
     }
 }
 
-/// Runs a handler with its layers. `None` means that it was not begun, because of the drain or because its layers did not
+/// Runs a handler with its layers. `None` means that it was not begun, because of what closes or because its layers did not
 /// let it have its turn in time: no delivery may be held for ever.
-async fn run(mut service: HandlerService, call: Call, limit: Duration, drain: &CancellationToken) -> Option<Outcome> {
+async fn run(mut service: HandlerService, call: Call, limit: Duration, closing: Closing<'_>) -> Option<Outcome> {
     let ready = tokio::select! {
         biased;
-        () = drain.cancelled() => return None,
+        () = closing.closed() => return None,
         ready = timeout(limit, service.ready()) => ready,
     };
     let Ok(ready) = ready else {
         tracing::warn!("the handler's layers had no room for too long; the event is handed back");
         return None;
     };
+    let left = closing.left();
     let ran = match ready {
-        Ok(service) => timeout(limit, service.call(call)).await,
+        Ok(_) if closing.is_closed() => return None,
+        Ok(service) => timeout(limit.min(left), service.call(call)).await,
         Err(error) => return Some(Outcome::failed(error)),
     };
     Some(match ran {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => Outcome::failed(error),
+        Err(_) if left < limit => Outcome::failed(CutOff),
         Err(_) => Outcome::failed(TimedOut(limit)),
     })
 }
@@ -164,3 +202,8 @@ fn millis(duration: Duration) -> u64 {
 #[derive(Debug, thiserror::Error)]
 #[error("the handler did not finish within {0:?}")]
 struct TimedOut(Duration);
+
+/// A handler took longer than the function that it runs in.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler did not finish before the invocation's time was up")]
+struct CutOff;

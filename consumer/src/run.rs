@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use webhook_queue::{Delivery, Received, Subscribe, Subscriber};
 
 use crate::call::Call;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Closing, Dispatcher};
 use crate::handle::{Command, Counts, Summary, Tally};
 use crate::router::Floor;
 
@@ -169,7 +169,7 @@ impl Run {
 async fn handle(dispatcher: &Dispatcher, delivery: Delivery, tally: &Tally, drain: &CancellationToken) {
     let call = Call::new(delivery.shared_event(), delivery.attempt());
     let age = || SystemTime::now().duration_since(delivery.first_received()).unwrap_or_default();
-    let settlement = dispatcher.dispatch(call, delivery.crashes(), age, drain).await;
+    let settlement = dispatcher.dispatch(call, delivery.crashes(), age, Closing::Drain(drain)).await;
     let count = Counts::of(&settlement);
     let id = delivery.event().id.clone();
     match delivery.settle(settlement).await {

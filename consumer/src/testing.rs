@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use webhook_queue::{DeadLetter, Event, Settlement, format_time};
 
 use crate::call::Call;
-use crate::dispatch::{DEFAULT_HANDLER_TIMEOUT, DEFAULT_RETRY_MAX_AGE, Dispatcher, Unhandled};
+use crate::dispatch::{Closing, DEFAULT_HANDLER_TIMEOUT, DEFAULT_RETRY_MAX_AGE, Dispatcher, Unhandled};
 use crate::error::Error;
 use crate::providers;
 use crate::router::Router;
@@ -110,7 +110,7 @@ impl Kit {
         let end = loop {
             let began = first.elapsed();
             let call = Call::new(Arc::clone(&event), number);
-            let settlement = self.dispatcher.dispatch(call, 0, || first.elapsed(), &drain).await;
+            let settlement = self.dispatcher.dispatch(call, 0, || first.elapsed(), Closing::Drain(&drain)).await;
             if settlement != Settlement::Release {
                 attempts.push(Attempted { number, began, settlement: settlement.clone() });
             }

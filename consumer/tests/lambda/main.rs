@@ -33,6 +33,10 @@ impl Ran {
             body if body.starts_with("die") => Ok(Outcome::dead_letter("no such product")),
             body if body.starts_with("panic") => panic!("a bug"),
             body if body.starts_with("hang") => std::future::pending().await,
+            body if body.starts_with("block") => {
+                std::thread::sleep(Duration::from_secs(3));
+                Ok(Outcome::Done)
+            }
             _ => Ok(Outcome::Done),
         }
     }
@@ -52,6 +56,15 @@ fn consumer(url: &str) -> Consumer {
 }
 
 async fn answer(handler: &BatchHandler, event: &Value) -> Value {
+    answer_within(handler, event, Duration::from_secs(20)).await
+}
+
+/// As of an invocation that has no more time than this.
+async fn answer_within(handler: &BatchHandler, event: &Value, time: Duration) -> Value {
     let batch = serde_json::from_value(event.clone()).unwrap();
-    serde_json::to_value(handler.handle(batch, Instant::now() + Duration::from_secs(20)).await).unwrap()
+    let deadline = Instant::now() + time;
+    let answer = handler.handle(batch, deadline).await;
+    let late = deadline.elapsed();
+    assert!(late < Duration::from_millis(400), "{late:?} after its deadline");
+    serde_json::to_value(answer).unwrap()
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use testbed::sqs_event::failures;
-use testbed::{Moto, SqsQueue, eventually};
+use testbed::{Moto, Proxy, SqsQueue, eventually};
 use tokio::time::Instant;
 use webhook_queue::{Env, Event, Publish, Publisher, QueueConfig, Role, setup};
 
-use crate::{Ran, answer, consumer, variables};
+use crate::{Ran, answer, answer_within, consumer, variables};
 
 /// A queue with these events on it.
 async fn queue_of(fifo: bool, bodies: &[&str]) -> SqsQueue<'static> {
@@ -75,4 +75,57 @@ async fn retrying_ends() {
     let event = handed_out(&queue).await;
     assert_eq!(answer(&handler, &event).await, failures(&[]));
     assert_eq!(queue.dead().take_all().await[0]["MessageAttributes"]["dead.reason"]["StringValue"], "retries");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_invocation_cuts_off_has_failed_and_what_it_has_no_time_for_has_not() {
+    let queue = queue_of(false, &["hang", "hang"]).await;
+    let ran = Ran::default();
+    let consumer = consumer(&queue.url()).concurrency(1).retry_max_age(Duration::ZERO);
+    let handler = consumer.batch_handler(ran.router()).unwrap();
+    let event = handed_out(&queue).await;
+    let ids = [0, 1].map(|index| event["Records"][index]["messageId"].as_str().unwrap());
+    let answer = answer_within(&handler, &event, Duration::from_secs(8)).await;
+    assert_eq!(ran.bodies(), ["hang"]);
+    let left = ids.into_iter().find(|id| answer == failures(&[id]));
+    queue.delete_unreported(&event, &answer).await;
+    let dead = queue.dead().take_all().await;
+    assert_eq!(dead.len(), 1, "{answer}");
+    let attributes = &dead[0]["MessageAttributes"];
+    assert_eq!(attributes["dead.reason"]["StringValue"], "retries");
+    assert_eq!(
+        attributes["dead.error"]["StringValue"],
+        "the handler did not finish before the invocation's time was up"
+    );
+    // It is visible again at once.
+    assert_eq!(queue.counts().await, (1, 0));
+    assert_eq!(queue.hand_out().await["Records"][0]["messageId"].as_str(), left);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rest_of_a_group_comes_again_with_its_first_failure() {
+    let queue = queue_of(true, &["live", "fail", "next", "last"]).await;
+    let handler = consumer(&queue.url()).batch_handler(Ran::default().router()).unwrap();
+    let event = handed_out(&queue).await;
+    let failed = answer(&handler, &event).await;
+    let ids = [1, 2, 3].map(|index| event["Records"][index]["messageId"].as_str().unwrap());
+    assert_eq!(failed, failures(&ids));
+    queue.delete_unreported(&event, &failed).await;
+    let start = Instant::now();
+    let again = handed_out(&queue).await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!([0, 1, 2].map(|index| again["Records"][index]["messageId"].as_str().unwrap()), ids);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sqs_does_not_let_settle_costs_no_other_event_its_answer() {
+    for fifo in [false, true] {
+        let queue = queue_of(fifo, &["live", "die", "fail"]).await;
+        let proxy = Proxy::start(Moto::shared().await.addr()).await;
+        let handler = consumer(&queue.url_via(proxy.addr())).batch_handler(Ran::default().router()).unwrap();
+        let event = handed_out(&queue).await;
+        let ids = [1, 2].map(|index| event["Records"][index]["messageId"].as_str().unwrap());
+        proxy.stall();
+        assert_eq!(answer_within(&handler, &event, Duration::from_secs(2)).await, failures(&ids));
+    }
 }

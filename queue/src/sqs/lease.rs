@@ -3,13 +3,15 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use super::client::Client;
 use super::keeper::{Keeper, PAUSES};
 use super::leases::Begun;
 use super::message::Outgoing;
 use super::suspicion::LetGo;
 use super::take::Taken;
-use super::visibility::{self, Trouble};
+use super::visibility::{self, CALL_TIMEOUT, Trouble};
 use crate::moment::Moment;
 use crate::subscribe::{LeaseLost, Settlement};
 
@@ -165,7 +167,8 @@ impl Keeper {
         self.known.note(&hold.taken.id, known);
         while self.leases.is_held(hold.key) {
             let beat = self.leases.beat.read().await;
-            match visibility::change(&self.taker.client, &hold.taken.handle, hidden, hold.received.elapsed()).await {
+            let (held, deadline) = (hold.received.elapsed(), Instant::now() + CALL_TIMEOUT);
+            match visibility::change(&self.taker.client, &hold.taken.handle, hidden, held, deadline).await {
                 Ok(()) => {
                     self.leases.forget(hold.key);
                     return Ok(());

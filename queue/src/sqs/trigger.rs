@@ -4,19 +4,26 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use super::batch::SqsRecord;
 use super::client::Client;
 use super::message::{self, Outgoing};
 use super::sort::unknown;
-use super::take::Taken;
-use super::visibility;
+use super::take::{BATCH, Taken};
+use super::visibility::{self, CALL_TIMEOUT};
 use crate::config::QueueConfig;
 use crate::env::{ConfigError, Problem};
 use crate::event::Event;
-use crate::moment::Moment;
 use crate::publish::PublishError;
 use crate::queue_url::QueueUrl;
 use crate::subscribe::Settlement;
+
+/// For how long a function may have had a message: an event source gathers a batch for five minutes at most, and an invocation
+/// takes fifteen.
+const MOST_HELD: Duration = Duration::from_secs(20 * 60);
+/// When a message comes again that could not be made visible: the end of a line in the log.
+const LATE: &str = "after the queue's own visibility timeout, not when it should";
 
 /// The queue that triggers a function.
 #[derive(Clone, Debug)]
@@ -31,7 +38,6 @@ pub struct Triggered {
     event: Arc<Event>,
     attempt: u32,
     first_received: SystemTime,
-    received: Moment,
 }
 
 impl SqsTrigger {
@@ -58,25 +64,26 @@ impl SqsTrigger {
         &self.client.address.name
     }
 
-    /// Settles what the function was handed. Says whether the message may be deleted: if not, it is to be reported.
+    /// Settles what the function was handed, by `deadline`. Says whether the message may be deleted: if not, it is to be
+    /// reported.
     ///
     /// * A dead letter is on `{name}-dead`, with its reason, before the original may go.
-    /// * For a retry the message is hidden for as long as was asked for, 12 hours at most. Where that fails it comes again
-    ///   when the queue's own visibility timeout has passed.
-    pub async fn settle(&self, message: &Triggered, settlement: &Settlement) -> bool {
+    /// * For a retry the message is hidden for as long as was asked for, eleven and a half hours at most. Where that fails
+    ///   it comes again when the queue's own visibility timeout has passed.
+    pub async fn settle(&self, message: &Triggered, settlement: &Settlement, deadline: Instant) -> bool {
         match settlement {
             Settlement::Ack => true,
             Settlement::Retry { after } => {
-                self.hide(message, *after).await;
+                self.hide(message, *after, deadline).await;
                 false
             }
             Settlement::Release => {
-                self.hide(message, Duration::ZERO).await;
+                self.hide(message, Duration::ZERO, deadline).await;
                 false
             }
             Settlement::DeadLetter(letter) => {
                 let dead = Outgoing::dead(&message.taken, message.attempt, message.first_received, letter);
-                match self.bury(&dead).await {
+                match self.bury(&dead, deadline).await {
                     Ok(()) => true,
                     Err(error) => {
                         let error = crate::chain(&error);
@@ -88,31 +95,52 @@ impl SqsTrigger {
         }
     }
 
-    async fn bury(&self, dead: &Outgoing) -> Result<(), PublishError> {
-        let to = self.client.with(self.client.address.dead());
-        dead.put(&to).await
+    /// Hands back what was not begun, by `deadline`: it comes again at once. It is to be reported, too.
+    pub async fn release(&self, records: &[SqsRecord], deadline: Instant) {
+        for batch in records.chunks(BATCH) {
+            let handles = batch.iter().map(|record| record.receipt_handle.as_str());
+            let messages = handles.enumerate().map(|(id, handle)| (id.to_string(), handle));
+            match visibility::change_all(&self.client, messages, Duration::ZERO, soon(deadline)).await {
+                Ok(answer) => {
+                    for entry in answer.failed {
+                        tracing::warn!(trouble = entry.code, "an event comes again {LATE}");
+                    }
+                }
+                Err(error) => {
+                    let error = crate::chain(&error);
+                    return tracing::warn!(error, "events that were not begun come again {LATE}");
+                }
+            }
+        }
     }
 
-    async fn hide(&self, message: &Triggered, hidden: Duration) {
-        let Triggered { taken, received, .. } = message;
-        if let Err(trouble) = visibility::change(&self.client, &taken.handle, hidden, received.elapsed()).await {
-            tracing::warn!(
-                ?trouble,
-                "an event comes again after the queue's own visibility timeout, not when it should"
-            );
+    async fn bury(&self, dead: &Outgoing, deadline: Instant) -> Result<(), PublishError> {
+        let to = self.client.with(self.client.address.dead());
+        dead.send(&to, soon(deadline)).await
+    }
+
+    async fn hide(&self, message: &Triggered, hidden: Duration, deadline: Instant) {
+        let changed = visibility::change(&self.client, &message.taken.handle, hidden, MOST_HELD, soon(deadline));
+        if let Err(trouble) = changed.await {
+            tracing::warn!(?trouble, "an event comes again {LATE}");
         }
     }
 }
 
+/// No request waits until the end of a long invocation.
+fn soon(deadline: Instant) -> Instant {
+    deadline.min(Instant::now() + CALL_TIMEOUT)
+}
+
 impl Triggered {
-    /// Reads a record, received now. A message that no forwarder has written is an event of the source `unknown`.
+    /// Reads a record. A message that no forwarder has written is an event of the source `unknown`.
     pub fn new(record: SqsRecord) -> Triggered {
         let mut taken = record.into_taken();
         let nothing = super::wire::decode("");
         let event = std::mem::replace(&mut taken.event, nothing).unwrap_or_else(|_| unknown(&taken));
         let attempt = message::attempt(&taken).saturating_add(taken.receives.saturating_sub(1));
         let first_received = message::first_received(&taken).unwrap_or(taken.first_received);
-        Triggered { taken, event: Arc::new(event), attempt, first_received, received: Moment::now() }
+        Triggered { taken, event: Arc::new(event), attempt, first_received }
     }
 
     /// SQS's own id of the message.
@@ -125,7 +153,8 @@ impl Triggered {
         &self.event
     }
 
-    /// Which delivery of this event it is, from 1 on. Each time that SQS has handed it out counts.
+    /// Which delivery of this event it is, from 1 on. Each time that SQS has handed it out counts, also those when it was not
+    /// begun: SQS does not know of that.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
