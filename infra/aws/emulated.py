@@ -84,6 +84,7 @@ def deploy_template(endpoint, program):
     queue_url = forward["Environment"]["Variables"]["QUEUE_FALLBACK_URLS"]
     queue = aws("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
     assert queue["MessageRetentionPeriod"] == "1209600", queue
+    assert queue["MaximumMessageSize"] == "1048576", queue
     assert int(queue["VisibilityTimeout"]) >= 6 * drain["Timeout"], queue
     assert json.loads(queue["RedrivePolicy"])["maxReceiveCount"] == 1000, queue
     [source] = aws("lambda").list_event_source_mappings()["EventSourceMappings"]
