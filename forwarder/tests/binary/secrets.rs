@@ -133,6 +133,37 @@ async fn serving_and_consuming_tell_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn consuming_from_sqs_tells_nothing() {
+    let (mut secrets, mut said) = (Canaries::default(), Said::default());
+    let sqs = Moto::shared().await.absent_queue(false);
+    let queue: Variables = vec![
+        ("QUEUE_URL", sqs.url()),
+        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", secrets.of("AwsKey")),
+        ("AWS_SESSION_TOKEN", secrets.of("AwsToken")),
+    ];
+    let (key, body) = (secrets.of("Key"), secrets.of("Body"));
+    assert!(run(&["setup"], &borrowed(&queue)).status.success());
+    let source = vec![("SOURCE_E_CONOMIC_ACCESS_KEY", key.clone())];
+    let mut forwarder = Forwarder::start(&borrowed(&[queue.clone(), source].concat()));
+    forwarder.wait_for_line("receiving at");
+    for event_type in ["t", "fails", "undecodable", "panics"] {
+        let request = post(&format!("/webhooks/e-conomic/{event_type}?key={key}"), b"", body.as_bytes());
+        assert_eq!(status(&exchange(forwarder.connect(), &request)), 200);
+    }
+    forwarder.signal("TERM");
+    forwarder.wait();
+
+    let consuming = Consuming::start(&queue);
+    consuming.wait_for("the event is dead-lettered").await;
+    consuming.wait_for("the handler panicked").await;
+    let log = consuming.end().await;
+    assert!(log.contains("TRACE") && log.contains("aws_smithy_runtime"), "{log}");
+    said.note("the consumer's output", log);
+    said.assert_without(&secrets);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_with_a_queue_is_told_without_its_password() {
     let (mut secrets, mut said) = (Canaries::default(), Said::default());
     let vhost = Broker::shared(Version::V3).await.vhost().await;

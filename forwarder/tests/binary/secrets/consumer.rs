@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use testbed::eventually;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use webhook_consumer::{BoxError, Consumer, Json, Router};
 
 use crate::process::PATIENCE;
 
 const ROLE: &str = "SECRETS_CONSUMER";
+/// The most that an app may log, as the README tells it.
+const FILTER: &str = "trace,aws_smithy_runtime=debug";
 
 /// The other process. Killed when dropped.
 pub(crate) struct Consuming {
@@ -64,10 +68,12 @@ impl Drop for Consuming {
 /// Not a test of its own: see [`Consuming`].
 #[tokio::test(flavor = "multi_thread")]
 async fn process() {
+    assert!(include_str!("../../../../consumer/README.md").contains(FILTER), "the README knows another filter");
     if std::env::var_os(ROLE).is_none() {
         return;
     }
-    tracing_subscriber::fmt().json().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(FILTER.parse::<Targets>().unwrap()).with(lines).init();
     let router = Router::new()
         .on("*/*", async || ())
         .on("*/fails", async || -> Result<(), BoxError> { Err("it fails".into()) })
