@@ -1,10 +1,12 @@
 //! Moving what the fallbacks hold to the first queue, now that it is back.
 
 use crate::config::QueueConfig;
-use crate::publish::{Publish, Publisher};
-use crate::{BoxError, ConfigError};
 #[cfg(any(feature = "sqs", feature = "sqlite"))]
-use crate::{chain, queue_url::QueueUrl};
+use crate::publish::PublishError;
+use crate::publish::{Publish, Publisher};
+#[cfg(any(feature = "sqs", feature = "sqlite"))]
+use crate::queue_url::QueueUrl;
+use crate::{BoxError, ConfigError, chain};
 
 /// What a drain did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,11 +18,11 @@ pub struct Drained {
     pub lines: Vec<String>,
 }
 
-/// A drain that could not go on. What had been moved stays moved, and all else stays where it is.
+/// A drain that could not empty every fallback. What had been moved stays moved, and all else stays where it is.
 #[derive(Debug, thiserror::Error)]
 #[error("{from} could not be drained; {moved} events were moved, the others are still there")]
 pub struct DrainError {
-    /// The fallback, as a log may show it.
+    /// The fallback, or fallbacks, as a log may show them.
     pub from: String,
     /// How many events had been moved, from all fallbacks together.
     pub moved: u64,
@@ -32,29 +34,39 @@ pub struct DrainError {
 #[cfg_attr(not(any(feature = "sqs", feature = "sqlite")), allow(dead_code, reason = "none can be drained"))]
 pub(crate) struct Progress {
     pub(crate) moved: u64,
+    /// How many events it left behind, and why the first of them.
+    pub(crate) left: Option<(usize, BoxError)>,
     pub(crate) end: Result<(), BoxError>,
 }
 
-/// For events with which something is wrong, other than the queue that they are to be moved to.
+/// Whether the next event may fare better: what the queue said is about this one, or its routing key.
 #[cfg(any(feature = "sqs", feature = "sqlite"))]
-pub(crate) fn cannot_be_moved(events: usize, first: &(dyn std::error::Error + 'static)) -> BoxError {
-    format!("{events} events cannot be moved; the first of them: {}", chain(first)).into()
+pub(crate) fn concerns_the_event(error: &PublishError) -> bool {
+    matches!(error, PublishError::TooLarge { .. } | PublishError::Refused(_) | PublishError::Unroutable(_))
 }
 
-/// Moves what the fallbacks hold, in their order, to the first queue, and returns when they are empty.
+/// How events that stay are told.
+pub(crate) fn cannot_be_moved((events, why): &(usize, BoxError)) -> String {
+    format!("{events} events cannot be moved; the first of them: {}", chain(&**why))
+}
+
+/// Moves what the fallbacks hold, in their order, to the first queue, and returns when nothing is left there that can be
+/// moved.
 ///
 /// * An event leaves its fallback only when the first queue has confirmed it, with its id, its rung and the time when
 ///   it was received. Whatever ends a drain, nothing is lost: an event may be on both queues, with the same id.
 /// * A few events are in flight at a time, so that a drain leaves room for what arrives meanwhile.
+/// * An event that the first queue refuses, or that is too large for it, stays where it is, and stops no other.
+/// * A fallback that cannot be emptied keeps none behind it from being drained.
 /// * Events that somebody else holds are waited for; those that a drain held when it was killed come back within the
 ///   time for which it held them.
 /// * A fallback that consumers read themselves (RabbitMQ) is left alone.
 ///
 /// # Errors
-/// When a queue cannot be reached, or a fallback holds something that cannot be moved.
+/// When a queue cannot be reached, or a fallback holds something that cannot be moved: at the end, for all of them.
 pub async fn drain(config: &QueueConfig) -> Result<Drained, DrainError> {
     let mut rungs = config.rungs();
-    let mut drained = Drained::default();
+    let (mut drained, mut failures) = (Drained::default(), Vec::new());
     let Some(first) = rungs.next() else { return Ok(drained) };
     let unusable = |error: ConfigError| DrainError { from: first.url.redacted(), moved: 0, source: error.into() };
     let publisher = Publisher::open(&first).map_err(unusable)?;
@@ -65,12 +77,32 @@ pub async fn drain(config: &QueueConfig) -> Result<Drained, DrainError> {
             continue;
         };
         drained.moved += progress.moved;
-        let moved = drained.moved;
-        progress.end.map_err(|source| DrainError { from: from.clone(), moved, source })?;
-        drained.lines.push(format!("{from}: empty, {} events moved to {}", progress.moved, first.url.redacted()));
+        let left = progress.left.map_or(Ok(()), |left| Err(cannot_be_moved(&left).into()));
+        match progress.end.and(left) {
+            Ok(()) => {
+                let to = first.url.redacted();
+                drained.lines.push(format!("{from}: empty, {} events moved to {to}", progress.moved));
+            }
+            Err(error) => failures.push((from, error)),
+        }
     }
     publisher.close().await;
-    Ok(drained)
+    DrainError::of(failures, drained.moved).map_or(Ok(drained), Err)
+}
+
+impl DrainError {
+    fn of(mut failures: Vec<(String, BoxError)>, moved: u64) -> Option<DrainError> {
+        let (from, source) = match failures.len() {
+            0 | 1 => failures.pop()?,
+            _ => {
+                let told: Vec<_> =
+                    failures.iter().map(|(from, error)| format!("{from}: {}", chain(&**error))).collect();
+                let names: Vec<_> = failures.into_iter().map(|(from, _)| from).collect();
+                (names.join(" and "), told.join("; ").into())
+            }
+        };
+        Some(DrainError { from, moved, source })
+    }
 }
 
 #[cfg_attr(not(any(feature = "sqs", feature = "sqlite")), allow(unused_variables, reason = "none can be drained"))]
@@ -79,9 +111,7 @@ async fn drain_one(rung: &QueueConfig, publisher: &Publisher) -> Option<Progress
         #[cfg(feature = "sqs")]
         QueueUrl::Sqs(url) => Some(crate::sqs::drain(rung, url, publisher).await),
         #[cfg(feature = "sqlite")]
-        QueueUrl::Sqlite(path) => {
-            Some(crate::sqlite::drain(rung, path, publisher, &tokio_util::sync::CancellationToken::new()).await)
-        }
+        QueueUrl::Sqlite(path) => Some(crate::sqlite::drain_once(rung, path, publisher).await),
         _ => None,
     }
 }

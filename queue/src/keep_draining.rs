@@ -7,14 +7,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain::chain;
 use crate::config::QueueConfig;
-use crate::drain::Progress;
+use crate::drain::{Progress, cannot_be_moved};
 use crate::publish::{Publish, Publisher, Readiness};
 use crate::queue_url::QueueUrl;
+use crate::sqlite::Pass;
 
 /// How often a file is looked at for events that are to be moved.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a drain that could not go on is left alone.
+/// How long a drain that could not go on is left alone, or one that left something behind.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How long at least what was left behind is not tried again; and not for so many times as long as the last drain took, so
+/// that a long one does not follow upon the other.
+const TRY_AGAIN: (Duration, u32) = (Duration::from_secs(60), 10);
 /// How long the first queue is left alone while it is not ready. What it says of itself may be the news of the last
 /// event, and nobody else may ask.
 const PAUSE_WHEN_NOT_READY: Duration = Duration::from_secs(30);
@@ -29,7 +33,7 @@ pub async fn keep_draining(config: &QueueConfig, publisher: &Publisher, stop: &C
     let to = config.url.redacted();
     let first = publisher.first();
     let files = config.rungs().skip(1).filter(|rung| matches!(rung.url, QueueUrl::Sqlite(_)));
-    let mut files: Vec<File> = files.map(File::new).collect();
+    let mut files: Vec<File> = files.map(|rung| File::new(rung, first.max_body_bytes())).collect();
     while !files.is_empty() && !stop.is_cancelled() {
         for file in &mut files {
             file.look(&first, &to, stop).await;
@@ -42,39 +46,98 @@ pub async fn keep_draining(config: &QueueConfig, publisher: &Publisher, stop: &C
 struct File {
     rung: QueueConfig,
     from: String,
+    pass: Pass,
     not_before: Instant,
-    /// What went wrong the last time: told once.
+    /// When what was left behind is tried again.
+    start_over: Option<Instant>,
+    told: Told,
+}
+
+/// What is told once.
+#[derive(Default)]
+struct Told {
+    /// What went wrong the last time.
     trouble: Option<String>,
+    /// What was left behind the last time that something was.
+    left: Option<String>,
+    too_large: usize,
 }
 
 impl File {
-    fn new(rung: QueueConfig) -> File {
-        File { from: rung.url.redacted(), rung, not_before: Instant::now(), trouble: None }
+    fn new(rung: QueueConfig, limit: usize) -> File {
+        File {
+            from: rung.url.redacted(),
+            rung,
+            pass: Pass::new(limit),
+            not_before: Instant::now(),
+            start_over: None,
+            told: Told::default(),
+        }
     }
 
     /// Moves what is there, if the first queue takes it.
     async fn look(&mut self, first: &Publisher, to: &str, stop: &CancellationToken) {
         let QueueUrl::Sqlite(path) = &self.rung.url else { return };
-        if Instant::now() < self.not_before || crate::sqlite::is_empty(path).await {
+        let now = Instant::now();
+        if now < self.not_before {
             return;
+        }
+        if self.start_over.take_if(|at| *at <= now).is_some() {
+            self.pass.start_over();
+        }
+        if let Ok(rest) = crate::sqlite::rest(path, &self.pass).await {
+            self.told.too_large(&self.from, rest.too_large, to);
+            if rest.is_nothing() {
+                return;
+            }
         }
         if first.readiness() != Readiness::Ready && self.not_before.elapsed() < PAUSE_WHEN_NOT_READY {
             return;
         }
-        let Progress { moved, end } = crate::sqlite::drain(&self.rung, path, first, stop).await;
+        let Progress { moved, left, end } = crate::sqlite::drain(&self.rung, path, first, &self.pass, stop).await;
         let from = &self.from;
         if moved > 0 {
             tracing::info!(queue = from, events = moved, "moved {moved} events from {from} to {to}");
         }
-        let trouble = end.err().map(|error| chain(&*error));
+        if left.is_some() || end.is_err() {
+            self.not_before = Instant::now() + PAUSE;
+        }
+        if left.is_some() {
+            let (least, times) = TRY_AGAIN;
+            self.start_over.get_or_insert(Instant::now() + least.max(now.elapsed() * times));
+        }
+        self.told.left(from, left.as_ref().map(cannot_be_moved));
+        self.told.trouble(from, end.err().map(|error| chain(&*error)));
+    }
+}
+
+impl Told {
+    fn trouble(&mut self, from: &str, trouble: Option<String>) {
         if let Some(reason) = &trouble
             && trouble != self.trouble
         {
             tracing::warn!(queue = from, reason, "{from} cannot be drained at the moment: {reason}");
         }
-        if trouble.is_some() {
-            self.not_before = Instant::now() + PAUSE;
-        }
         self.trouble = trouble;
+    }
+
+    fn left(&mut self, from: &str, left: Option<String>) {
+        if let Some(reason) = &left
+            && left != self.left
+        {
+            tracing::warn!(queue = from, reason, "{from} is drained as far as possible: {reason}");
+            self.left = left;
+        }
+    }
+
+    fn too_large(&mut self, from: &str, events: usize, to: &str) {
+        if events > self.too_large {
+            tracing::warn!(
+                queue = from,
+                events,
+                "{from} holds {events} events that are too large for {to}: they stay there for a consumer that reads {from}"
+            );
+        }
+        self.too_large = events;
     }
 }

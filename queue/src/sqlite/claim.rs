@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
+use super::pass::Window;
 use super::settle::Claimed;
 use super::{millis, now_ms, wire};
 use crate::Event;
@@ -16,6 +17,7 @@ const LEASE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) claimed: Claimed,
+    pub(super) due: i64,
     pub(super) attempt: u32,
     pub(super) crashes: u32,
     pub(super) first_received: SystemTime,
@@ -41,16 +43,24 @@ pub(super) struct Agenda {
 
 /// Takes what is due and not yet expired, the oldest first, as far as there is room. One that is larger than the room
 /// is taken alone.
-pub(super) fn claim(connection: &Connection, room: Room, ttl: Duration) -> Result<Vec<Taken>, rusqlite::Error> {
+pub(super) fn claim(
+    connection: &Connection,
+    room: Room,
+    ttl: Duration,
+    window: Window,
+) -> Result<Vec<Taken>, rusqlite::Error> {
     let (now, token) = (now_ms(), token());
-    let find = "SELECT seq, attempt, crashes, bytes, coalesce(first_taken, ?1) FROM deliveries
-                WHERE lease IS NULL AND due BETWEEN ?2 AND ?1 ORDER BY due, seq LIMIT ?3";
+    let find = "SELECT seq, attempt, crashes, bytes, coalesce(first_taken, ?1), due FROM deliveries
+                WHERE lease IS NULL AND due BETWEEN max(?2, ?4) AND ?1 AND (due > ?4 OR seq > ?5) AND bytes <= ?6
+                ORDER BY due, seq LIMIT ?3";
     let take = "UPDATE deliveries SET lease = ?2, lease_until = ?3, first_taken = coalesce(first_taken, ?4)
                 WHERE seq = ?1";
     let (oldest, limit) = (now.saturating_sub(millis(ttl)), i64::try_from(room.events).unwrap_or(i64::MAX));
     let found: Vec<Candidate> = connection
         .prepare_cached(find)?
-        .query_map([now, oldest, limit], |row| candidate(row, token))?
+        .query_map([now, oldest, limit, window.after.0, window.after.1, window.most_bytes], |row| {
+            candidate(row, token)
+        })?
         .collect::<Result<_, _>>()?;
 
     let (mut left, until) = (room.bytes, now.saturating_add(millis(LEASE)));
@@ -73,7 +83,7 @@ pub(super) fn claim_suspect(connection: &Connection) -> Result<Option<Taken>, ru
     let sql = "UPDATE deliveries SET lease = ?2, lease_until = ?3, crashes = crashes + alone, alone = 1
                WHERE seq = (SELECT seq FROM deliveries WHERE lease IS NOT NULL AND lease_until <= ?1
                             ORDER BY due, seq LIMIT 1)
-               RETURNING seq, attempt, crashes, bytes, coalesce(first_taken, ?1)";
+               RETURNING seq, attempt, crashes, bytes, coalesce(first_taken, ?1), due";
     let candidate = connection
         .prepare_cached(sql)?
         .query_row([now, token, now.saturating_add(millis(LEASE))], |row| candidate(row, token))
@@ -89,14 +99,17 @@ pub(super) fn extend(connection: &Connection, claimed: Claimed) -> Result<bool, 
 }
 
 /// What the file holds for later.
-pub(super) fn agenda(connection: &Connection) -> Result<Agenda, rusqlite::Error> {
-    let sql = "SELECT (SELECT min(due) FROM deliveries WHERE lease IS NULL),
+pub(super) fn agenda(connection: &Connection, window: Window) -> Result<Agenda, rusqlite::Error> {
+    let sql = "SELECT (SELECT min(due) FROM deliveries
+                       WHERE lease IS NULL AND due >= ?1 AND (due > ?1 OR seq > ?2) AND bytes <= ?3),
                       (SELECT min(lease_until) FROM deliveries WHERE lease IS NOT NULL)";
-    connection.prepare_cached(sql)?.query_row([], |row| Ok(Agenda { due: row.get(0)?, lapse: row.get(1)? }))
+    let window = [window.after.0, window.after.1, window.most_bytes];
+    connection.prepare_cached(sql)?.query_row(window, |row| Ok(Agenda { due: row.get(0)?, lapse: row.get(1)? }))
 }
 
 struct Candidate {
     claimed: Claimed,
+    due: i64,
     attempt: u32,
     crashes: u32,
     bytes: usize,
@@ -105,8 +118,8 @@ struct Candidate {
 
 impl Candidate {
     fn with_event(self, connection: &Connection) -> Result<Taken, rusqlite::Error> {
-        let Candidate { claimed, attempt, crashes, bytes, first_received } = self;
-        Ok(Taken { claimed, attempt, crashes, first_received, bytes, event: wire::read(connection, claimed.seq)? })
+        let Candidate { claimed, due, attempt, crashes, bytes, first_received } = self;
+        Ok(Taken { claimed, due, attempt, crashes, first_received, bytes, event: wire::read(connection, claimed.seq)? })
     }
 }
 
@@ -117,6 +130,7 @@ fn candidate(row: &Row<'_>, token: i64) -> Result<Candidate, rusqlite::Error> {
         crashes: row.get(2)?,
         bytes: usize::try_from(row.get::<_, i64>(3)?).unwrap_or(usize::MAX),
         first_received: UNIX_EPOCH + Duration::from_millis(u64::try_from(row.get::<_, i64>(4)?).unwrap_or(0)),
+        due: row.get(5)?,
     })
 }
 

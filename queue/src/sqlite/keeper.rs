@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::claim::{self, Agenda, Room, Taken};
 use super::file::Identity;
 use super::lease::{Lease, Pending};
+use super::pass::{Pass, Window};
 use super::settle::{self, Claimed};
 use super::store::{Store, StoreError};
 use super::wake::Waker;
@@ -42,7 +43,7 @@ pub(super) enum Command {
     Replay(Replay),
     Pause(oneshot::Sender<()>),
     Resume,
-    /// Something was published.
+    /// Something was published, or a pass starts over.
     Look,
     Close(oneshot::Sender<()>),
 }
@@ -69,6 +70,8 @@ pub(super) struct Keeper {
     pub(super) path: PathBuf,
     pub(super) prefetch: usize,
     pub(super) ttl: Duration,
+    /// What a drain takes; anybody else takes everything.
+    pub(super) pass: Option<Pass>,
     pub(super) commands: Receiver<Command>,
     /// For the leases to answer through.
     pub(super) link: Sender<Command>,
@@ -191,7 +194,7 @@ impl Keeper {
                 let _ = paused.send(());
             }
             Command::Resume => work.paused = false,
-            Command::Look => {}
+            Command::Look => work.seen_version = None,
             Command::Close(closed) => work.closing = Some(closed),
         }
     }
@@ -200,7 +203,7 @@ impl Keeper {
     fn look(&mut self, store: &Store) -> Result<(), StoreError> {
         let version = store.data_version()?;
         if self.work.seen_version != Some(version) {
-            self.work.agenda = claim::agenda(store.connection())?;
+            self.work.agenda = claim::agenda(store.connection(), self.window())?;
             self.work.seen_version = Some(version);
         }
         Ok(())
@@ -216,6 +219,10 @@ impl Keeper {
         }
         let until_due = self.work.agenda.due.map_or(i64::MAX, |due| due.saturating_sub(now_ms()));
         Duration::from_millis(u64::try_from(until_due).unwrap_or(0)).clamp(Duration::from_millis(1), POLL)
+    }
+
+    fn window(&self) -> Window {
+        self.pass.as_ref().map_or(Window::ALL, Pass::window)
     }
 
     fn may_claim(&self) -> bool {
@@ -240,6 +247,7 @@ impl Keeper {
     fn turn(&mut self, store: &mut Store) -> Result<(), StoreError> {
         let now = now_ms();
         let extend = self.must_extend(now);
+        let mut window = self.window();
         store.verify()?;
         let transaction = store.begin()?;
         let mut done = Done::default();
@@ -266,11 +274,19 @@ impl Keeper {
         if self.may_claim() {
             dead_letters::expire(&transaction, self.ttl)?;
             let (events, bytes) = (self.prefetch - self.work.held.len(), HELD_BYTES - self.work.held_bytes);
-            done.taken = claim::claim(&transaction, Room { events, bytes }, self.ttl)?;
+            done.taken = claim::claim(&transaction, Room { events, bytes }, self.ttl, window)?;
+            if let (Some(_), Some(last)) = (&self.pass, done.taken.last()) {
+                window.after = (last.due, last.claimed.seq);
+            }
         }
-        done.agenda = claim::agenda(&transaction)?;
+        done.agenda = claim::agenda(&transaction, window)?;
         transaction.commit().map_err(StoreError::from)?;
         store.verify()?;
+        if let Some(pass) = &self.pass
+            && !done.taken.is_empty()
+        {
+            pass.has_taken_up_to(window.after);
+        }
         if extend {
             self.work.extended_at = now;
         }

@@ -30,10 +30,12 @@ mod wake;
 
 mod admin;
 mod drain;
+mod pass;
 
 pub(crate) use admin::{check, setup};
-pub(crate) use drain::{drain, is_empty};
+pub(crate) use drain::{drain, drain_once, rest};
 pub(crate) use lease::Lease;
+pub(crate) use pass::Pass;
 pub(crate) use publish::Publisher;
 pub(crate) use subscribe::Subscriber;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::keeper::{Command, Keeper, Replay, Work};
+use super::pass::Pass;
 use super::store::{self, Store};
 use super::wake::Waker;
 use crate::{ConfigError, Delivery, QueueConfig, Received, ReplayError, State, Subscribe};
@@ -27,6 +28,20 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     pub(crate) fn open(config: &QueueConfig, path: &Path, prefetch: u16) -> Result<Subscriber, ConfigError> {
+        Subscriber::start(config, path, prefetch, None)
+    }
+
+    /// For a drain.
+    pub(super) fn for_pass(
+        config: &QueueConfig,
+        path: &Path,
+        prefetch: u16,
+        pass: &Pass,
+    ) -> Result<Subscriber, ConfigError> {
+        Subscriber::start(config, path, prefetch, Some(pass.clone()))
+    }
+
+    fn start(config: &QueueConfig, path: &Path, prefetch: u16, pass: Option<Pass>) -> Result<Subscriber, ConfigError> {
         let path = store::checked_path(path)?;
         match Store::open(&path, None) {
             Err(error) if error.is_permanent() => return Err(store::unusable(&path, &error)),
@@ -47,12 +62,18 @@ impl Subscriber {
         };
         let waker = Waker::register(&path, link.clone());
         let (ttl, work) = (config.ttl, Work::default());
-        let keeper = Keeper { path, prefetch, ttl, commands, link, waker, deliveries, suspects, state, work };
+        let keeper = Keeper { path, prefetch, ttl, pass, commands, link, waker, deliveries, suspects, state, work };
         std::thread::Builder::new()
             .name("webhook-queue-keeper".to_owned())
             .spawn(move || keeper.run())
             .map_err(store::no_thread)?;
         Ok(subscriber)
+    }
+
+    /// To be called after [`Pass::start_over`].
+    pub(super) fn look_again(&self) {
+        // A keeper that has ended has nothing to look at.
+        let _ = self.keeper.send(Command::Look);
     }
 
     /// Asks the keeper for something. `None`: it has ended.
@@ -112,8 +133,11 @@ impl Subscribe for Subscriber {
     }
 
     async fn close(mut self) {
-        self.pause().await;
-        if tokio::time::timeout(CLOSE_WAIT, self.ask(Command::Close)).await.is_err() {
+        let closed = async {
+            self.pause().await;
+            self.ask(Command::Close).await
+        };
+        if tokio::time::timeout(CLOSE_WAIT, closed).await.is_err() {
             tracing::warn!("the queue's file did not answer; what is held comes again when its leases lapse");
         }
     }

@@ -103,31 +103,46 @@ impl Taker {
 
     /// Ends the leases of messages that stay on the queue. What fails here ends by itself.
     pub(super) async fn give_back(&self, messages: &[Taken]) {
-        let entries = messages.iter().enumerate().filter_map(|(place, message)| {
-            let entry = ChangeMessageVisibilityBatchRequestEntry::builder();
-            entry.id(place.to_string()).receipt_handle(&message.handle).visibility_timeout(0).build().ok()
+        let handles: Vec<&str> = messages.iter().map(|message| &*message.handle).collect();
+        self.hold(&handles, Duration::ZERO).await;
+    }
+
+    /// Sets for how long from now on nobody else sees some messages, as many as a batch has. Where that fails, their
+    /// leases end as they would have.
+    pub(super) async fn hold(&self, handles: &[&str], lease: Duration) {
+        if handles.is_empty() {
+            return;
+        }
+        let entries = handles.iter().enumerate().filter_map(|(place, handle)| {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().visibility_timeout(whole_seconds(lease));
+            entry.id(place.to_string()).receipt_handle(*handle).build().ok()
         });
         let request = self.client.sdk.change_message_visibility_batch().queue_url(self.client.address.url());
-        let given = request
+        let held = request
             .set_entries(Some(entries.collect()))
             .customize()
             .config_override(Client::until(Instant::now() + CALL_TIMEOUT))
             .send()
             .await;
-        if let Err(error) = given {
-            tracing::debug!(reason = %explain(error), "messages were not given back: their leases end by themselves");
+        if let Err(error) = held {
+            tracing::debug!(reason = %explain(error), "the leases of messages could not be changed: they end by themselves");
         }
     }
 
     /// About how many messages are on the queue, held ones included.
     pub(super) async fn count(&self) -> Result<u64, PublishError> {
-        let counted = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-        ];
-        let attributes = attributes(&self.client, counted.to_vec()).await?;
-        Ok(attributes.values().filter_map(|count| count.parse::<u64>().ok()).sum())
+        let (waiting, others) = self.counts().await?;
+        Ok(waiting + others)
+    }
+
+    /// About how many messages wait, and how many are held or delayed.
+    pub(super) async fn counts(&self) -> Result<(u64, u64), PublishError> {
+        let waiting = QueueAttributeName::ApproximateNumberOfMessages;
+        let held = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+        let delayed = QueueAttributeName::ApproximateNumberOfMessagesDelayed;
+        let attributes = attributes(&self.client, vec![waiting.clone(), held.clone(), delayed.clone()]).await?;
+        let count = |name| attributes.get(name).and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+        Ok((count(&waiting), count(&held) + count(&delayed)))
     }
 }
 
