@@ -4,6 +4,7 @@
 mod circle;
 mod command;
 mod function;
+mod refusals;
 mod stage;
 
 use std::time::Duration;

@@ -14,6 +14,8 @@ use webhook_queue::{
 
 use crate::PATIENCE;
 
+/// What `setup` binds the queue to.
+pub(crate) const KEY: &str = "webhook";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_webhook-forwarder");
 /// How long nothing must come before it is believed that nothing comes.
 const QUIET: Duration = Duration::from_secs(2);
@@ -21,7 +23,10 @@ const QUIET: Duration = Duration::from_secs(2);
 pub(crate) struct Stage {
     pub(crate) vhost: Vhost,
     pub(crate) proxy: Proxy,
-    fallback: String,
+    /// One fallback, or several.
+    pub(crate) fallback: String,
+    /// Which key says what has a queue to go to.
+    pub(crate) routing_key: &'static str,
 }
 
 impl Stage {
@@ -29,7 +34,7 @@ impl Stage {
         let broker = Broker::shared(Version::V3).await;
         let (vhost, proxy) = (broker.vhost().await, Proxy::start(broker.amqp_addr()).await);
         setup(&read(&vhost.amqp_url())).await.unwrap();
-        Stage { vhost, proxy, fallback }
+        Stage { vhost, proxy, fallback, routing_key: KEY }
     }
 
     pub(crate) async fn with_sqs(fifo: bool) -> (Stage, SqsQueue<'static>) {
@@ -42,6 +47,7 @@ impl Stage {
         vec![
             ("QUEUE_URL", self.vhost.amqp_url_via(self.proxy.addr())),
             ("QUEUE_FALLBACK_URLS", self.fallback.clone()),
+            ("QUEUE_ROUTING_KEY", text(self.routing_key)),
             ("AWS_ACCESS_KEY_ID", text("test")),
             ("AWS_SECRET_ACCESS_KEY", text("test")),
         ]
@@ -49,19 +55,7 @@ impl Stage {
 
     /// Events with all that must survive, on the fallback.
     pub(crate) async fn fill(&self, events: usize) -> Vec<Event> {
-        let publisher = Publisher::open(&read(&self.fallback)).unwrap();
-        let mut tasks = JoinSet::new();
-        for number in 0..events {
-            let publisher = publisher.clone();
-            tasks.spawn(async move {
-                let event = sample(number);
-                publisher.publish(&event, Instant::now() + PATIENCE).await.unwrap();
-                event
-            });
-        }
-        let events = tasks.join_all().await;
-        publisher.close().await;
-        events
+        fill(&self.fallback, (0..events).map(sample)).await
     }
 
     pub(crate) fn start(&self) -> Child {
@@ -91,6 +85,22 @@ impl Stage {
         in_time("the close", subscriber.close()).await;
         events
     }
+}
+
+/// Puts events on a queue, in no order.
+pub(crate) async fn fill(queue: &str, events: impl Iterator<Item = Event>) -> Vec<Event> {
+    let publisher = Publisher::open(&read(queue)).unwrap();
+    let mut tasks = JoinSet::new();
+    for event in events {
+        let publisher = publisher.clone();
+        tasks.spawn(async move {
+            publisher.publish(&event, Instant::now() + PATIENCE).await.unwrap();
+            event
+        });
+    }
+    let events = tasks.join_all().await;
+    publisher.close().await;
+    events
 }
 
 pub(crate) fn read(url: &str) -> QueueConfig {
