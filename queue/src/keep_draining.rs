@@ -28,7 +28,8 @@ const PAUSE_WHEN_NOT_READY: Duration = Duration::from_secs(30);
 ///
 /// This is for the process that fills the files, which nobody else reads. `publisher` is the one with which it does so: its
 /// connection to the first queue serves both. What [`drain`](crate::drain()) promises holds here, too. What
-/// goes wrong is logged, and tried again.
+/// goes wrong is logged, and tried again. When the file does not answer, it returns seconds after it was told to stop; what
+/// was on its way may then be moved once more.
 pub async fn keep_draining(config: &QueueConfig, publisher: &Publisher, stop: &CancellationToken) {
     let to = config.url.redacted();
     let first = publisher.first();

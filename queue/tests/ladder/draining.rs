@@ -13,6 +13,8 @@ use webhook_queue::{Event, Publish, Publisher, QueueConfig, QueueUrl, drain, kee
 use crate::stage::read;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Before anything that was left behind is tried again.
+const SOON: Duration = Duration::from_secs(30);
 /// More than a drain has in hand at a time.
 const MANY: usize = 130;
 
@@ -55,14 +57,20 @@ impl Stage {
         assert!(told.contains(&format!("{stuck} events cannot be moved")) && told.contains(why), "{told}");
         assert_eq!((self.first.take_all().await.len(), self.events()), (5, stuck));
 
+        self.keeps(stuck, async || ()).await;
+    }
+
+    /// What comes while the process drains is moved soon, also after `between`.
+    async fn keeps(&self, stuck: usize, between: impl AsyncFn()) {
         let (config, stop) = (self.config(), CancellationToken::new());
         let publisher = Publisher::open(&config).unwrap();
         let draining = keep_draining(&config, &publisher, &stop);
         let filling = async {
             for _ in 0..3 {
                 self.fill((0..5).map(|_| Event::new("shop", "order", "x"))).await;
-                eventually("they are moved", PATIENCE, async || (self.first.count().await == 5).then_some(())).await;
+                eventually("they are moved", SOON, async || (self.first.count().await == 5).then_some(())).await;
                 assert_eq!(self.first.take_all().await.len(), 5);
+                between().await;
             }
             stop.cancel();
         };
@@ -87,13 +95,25 @@ async fn what_is_too_large_stays_and_is_in_nobodys_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_stays_and_is_in_nobodys_way() {
     let stage = Stage::new().await;
-    let refused = || {
-        let mut event = Event::new("shop", "order", "x");
-        event.http.headers = vec![("x-large".to_owned(), "x".repeat(1024 * 1024))];
-        event
-    };
     stage.fill((0..MANY).map(|_| refused())).await;
     stage.leaves(MANY, "with its headers").await;
+}
+
+/// Its body is small.
+fn refused() -> Event {
+    let mut event = Event::new("shop", "order", "x");
+    event.http.headers = vec![("x-large".to_owned(), "x".repeat(1024 * 1024))];
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_slow_clock_puts_before_other_events_is_moved_as_soon() {
+    let stage = Stage::new().await;
+    stage.fill(std::iter::once(refused())).await;
+    let slow = "CREATE TRIGGER IF NOT EXISTS slow AFTER INSERT ON deliveries
+                BEGIN UPDATE deliveries SET due = due - 60000 WHERE seq = NEW.seq; END";
+    let between = async || _ = rusqlite::Connection::open(stage.path()).unwrap().execute(slow, []).unwrap();
+    stage.keeps(1, between).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
