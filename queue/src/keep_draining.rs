@@ -16,9 +16,10 @@ use crate::sqlite::Pass;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a drain that could not go on is left alone, or one that left something behind.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long at least what was left behind is not tried again; and not for so many times as long as the last drain took, so
-/// that a long one does not follow upon the other.
-const TRY_AGAIN: (Duration, u32) = (Duration::from_secs(60), 10);
+/// How long what was left behind is not tried again: so many times as long as it took, so that a queue that refuses
+/// everything is not asked all the time, within these bounds.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
+const TRY_AGAIN_TIMES: u32 = 10;
 /// How long the first queue is left alone while it is not ready. What it says of itself may be the news of the last
 /// event, and nobody else may ask.
 const PAUSE_WHEN_NOT_READY: Duration = Duration::from_secs(30);
@@ -60,7 +61,7 @@ struct Told {
     /// What went wrong the last time.
     trouble: Option<String>,
     /// What was left behind the last time that something was.
-    left: Option<String>,
+    left: String,
     too_large: usize,
 }
 
@@ -103,11 +104,11 @@ impl File {
         if left.is_some() || end.is_err() {
             self.not_before = Instant::now() + PAUSE;
         }
-        if left.is_some() {
-            let (least, times) = TRY_AGAIN;
-            self.start_over.get_or_insert(Instant::now() + least.max(now.elapsed() * times));
+        if let (Some(left), None) = (&left, self.start_over) {
+            let (least, most) = TRY_AGAIN;
+            self.start_over = Some(Instant::now() + (now.elapsed() * TRY_AGAIN_TIMES).clamp(least, most));
+            self.told.left(from, &cannot_be_moved(left));
         }
-        self.told.left(from, left.as_ref().map(cannot_be_moved));
         self.told.trouble(from, end.err().map(|error| chain(&*error)));
     }
 }
@@ -122,12 +123,10 @@ impl Told {
         self.trouble = trouble;
     }
 
-    fn left(&mut self, from: &str, left: Option<String>) {
-        if let Some(reason) = &left
-            && left != self.left
-        {
-            tracing::warn!(queue = from, reason, "{from} is drained as far as possible: {reason}");
-            self.left = left;
+    fn left(&mut self, from: &str, left: &str) {
+        if self.left != left {
+            tracing::warn!(queue = from, reason = left, "{from} is drained as far as possible: {left}");
+            left.clone_into(&mut self.left);
         }
     }
 
