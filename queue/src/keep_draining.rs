@@ -87,14 +87,15 @@ impl File {
         if self.start_over.take_if(|at| *at <= now).is_some() {
             self.pass.start_over();
         }
+        if first.readiness() != Readiness::Ready && self.not_before.elapsed() < PAUSE_WHEN_NOT_READY {
+            return;
+        }
+        // It is counted, and may be large.
         if let Ok(rest) = crate::sqlite::rest(path, &self.pass).await {
             self.told.too_large(&self.from, rest.too_large, to);
             if rest.is_nothing() {
                 return;
             }
-        }
-        if first.readiness() != Readiness::Ready && self.not_before.elapsed() < PAUSE_WHEN_NOT_READY {
-            return;
         }
         let Progress { moved, left, end } = crate::sqlite::drain(&self.rung, path, first, &self.pass, stop).await;
         let from = &self.from;
