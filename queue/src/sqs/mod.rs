@@ -1,9 +1,9 @@
 //! Amazon SQS, standard and FIFO.
 //!
 //! An event is one message, a CloudEvent in structured mode (`wire`), sent with what a consumer writes on it beside
-//! (`message`). The SDK signs, retries and reads the answers (`client`); its requests travel over the HTTP client that the
-//! rest of this crate uses (`transport`), those for credentials too, where the standard chain is asked for them (`standard_chain`). What is
-//! published, or deleted, at the same time shares requests (`gather`).
+//! (`message`). The SDK signs, retries and reads the answers (`client`); its requests travel over the HTTP client that
+//! the rest of this crate uses (`transport`), those for credentials too, where the standard chain is asked for them
+//! (`standard_chain`). What is published, or deleted, at the same time shares requests (`gather`).
 //!
 //! A subscriber's tasks receive and keep the leases (`keeper`) of everything that is held (`leases`), the app's share and
 //! what waits for it (`inbox`). How a delivery ends is in `lease`; why a message came again in `suspicion` and `notes`.
