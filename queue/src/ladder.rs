@@ -1,22 +1,26 @@
 //! Several queues, tried in order until one of them has confirmed.
 //!
 //! A queue that just failed to answer is stepped over, so that it costs the next event nothing: it is tried again by
-//! one event at a time, and by any event for which no other queue is left.
+//! one event at a time, and by any event for which no other queue is left. So is one that turned out to be out of reach
+//! before its time was over.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::BoxError;
 use crate::chain::chain;
 use crate::counts::{Counter, Counts};
 use crate::event::Event;
 use crate::publish::{Publish, PublishError, Readiness};
 
-/// What a queue gets of the time that is left, if no even share is more. A probe gets this and no more, ...
+/// The least time that a queue gets, and all that a short probe gets.
 const SHORTEST_SLICE: Duration = Duration::from_millis(500);
-/// ... until so many have failed in a row: the queue may be slow, and no more than that.
+/// After so many failed probes in a row a probe gets a full share: the queue may only be slow.
 const SHORT_PROBES: u32 = 2;
 /// How long a queue that failed is left alone, when it says by now that it is ready.
 const PAUSE_WHEN_READY: Duration = Duration::from_secs(1);
@@ -25,6 +29,13 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// By the clock on the wall, what was seen longer ago says nothing, and a probe gets a full share: this process may
 /// have been frozen since then. A refusal is over when none came for this long.
 const OLD: Duration = Duration::from_secs(10);
+
+/// A queue to which a connection is kept.
+pub(crate) trait Reachable {
+    /// Returns when an attempt to connect has just failed, and says why. Whoever has another queue need not wait for the next
+    /// attempt.
+    fn out_of_reach(&self) -> impl Future<Output = BoxError> + Send;
+}
 
 /// Queues in the order in which they are tried.
 #[derive(Debug)]
@@ -93,7 +104,7 @@ impl Drop for Probe<'_> {
     }
 }
 
-impl<P: Publish> Ladder<P> {
+impl<P: Publish + Reachable> Ladder<P> {
     /// Of queues and their names, as a log may show them.
     pub(crate) fn new(rungs: Vec<(String, P)>) -> Ladder<P> {
         let rung = |(number, (name, publisher))| {
@@ -104,14 +115,14 @@ impl<P: Publish> Ladder<P> {
     }
 
     pub(crate) async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
-        let mut failures: Vec<(usize, PublishError)> = Vec::new();
-        let mut stepped_over = Vec::new();
+        let mut failures = BTreeMap::new();
+        let mut last_resorts = Vec::new();
         for (place, rung) in self.rungs.iter().enumerate() {
             let limit = rung.publisher.max_body_bytes();
             if event.body.len() > limit {
                 let error = PublishError::TooLarge { limit };
                 rung.counter.count(Some(&error));
-                failures.push((place, error));
+                failures.insert(place, error);
                 continue;
             }
             if Instant::now() >= deadline {
@@ -120,47 +131,55 @@ impl<P: Publish> Ladder<P> {
             let turn = rung.turn();
             if let Turn::StepOver = turn {
                 rung.counter.stepped_over();
-                stepped_over.push(place);
+                last_resorts.push(place);
                 continue;
             }
-            let slice = slice(deadline, self.rungs.len() - place, stepped_over.len(), &turn);
-            match rung.publish(event, slice, deadline).await {
+            let queues_left = self.rungs.len() - place;
+            // One that has had its turn gets what is left in the end, if anything is.
+            let untried = last_resorts.iter().filter(|place| !failures.contains_key(place)).count();
+            let slice = slice(deadline, queues_left, untried, &turn);
+            let is_last = queues_left == 1 && last_resorts.is_empty();
+            match rung.publish(event, slice, is_last).await {
                 Ok(()) => {
-                    self.confirmed(&failures, &stepped_over);
+                    self.confirmed(&failures, &last_resorts);
                     return Ok(());
                 }
-                Err(error) => failures.push((place, error)),
+                Err(error) => {
+                    if matches!(error, PublishError::Unreachable(_)) && Instant::now() < slice {
+                        last_resorts.push(place);
+                    }
+                    failures.insert(place, error);
+                }
             }
             drop(turn);
         }
-        for left in (0..stepped_over.len()).rev() {
-            if Instant::now() >= deadline {
-                break;
-            }
-            let place = stepped_over.remove(0);
-            let slice = slice(deadline, left + 1, 0, &Turn::Try);
-            match self.rungs[place].publish(event, slice, deadline).await {
+        while !last_resorts.is_empty() && Instant::now() < deadline {
+            let slice = slice(deadline, last_resorts.len(), 0, &Turn::Try);
+            let place = last_resorts.remove(0);
+            match self.rungs[place].publish(event, slice, true).await {
                 Ok(()) => {
-                    self.confirmed(&failures, &stepped_over);
+                    self.confirmed(&failures, &last_resorts);
                     return Ok(());
                 }
-                Err(error) => failures.push((place, error)),
+                Err(error) => _ = failures.insert(place, error),
             }
         }
         Err(self.verdict(failures))
     }
 
     /// Counts an event for the queues that did not take it.
-    fn confirmed(&self, failures: &[(usize, PublishError)], stepped_over: &[usize]) {
-        for place in failures.iter().map(|(place, _)| place).chain(stepped_over) {
-            if let Some(trouble) = &mut lock(&self.rungs[*place].memory).trouble {
+    fn confirmed(&self, failures: &BTreeMap<usize, PublishError>, last_resorts: &[usize]) {
+        for (place, rung) in self.rungs.iter().enumerate() {
+            if let Some(trouble) = &mut lock(&rung.memory).trouble
+                && (failures.contains_key(&place) || last_resorts.contains(&place))
+            {
                 trouble.events += 1;
             }
         }
     }
 
-    fn verdict(&self, failures: Vec<(usize, PublishError)>) -> PublishError {
-        let limits = failures.iter().filter_map(|(_, error)| match error {
+    fn verdict(&self, failures: BTreeMap<usize, PublishError>) -> PublishError {
+        let limits = failures.values().filter_map(|error| match error {
             PublishError::TooLarge { limit } => Some(*limit),
             _ => None,
         });
@@ -213,8 +232,8 @@ impl<P: Publish> Ladder<P> {
     }
 }
 
-/// When a queue's turn ends: an even share of what is left, for so many that share. Those that were stepped over get
-/// the least there is.
+/// When a queue's turn ends: an even share of what is left, for so many that share. Those that were stepped over get the
+/// least there is.
 fn slice(deadline: Instant, shares: usize, stepped_over: usize, turn: &Turn<'_>) -> Instant {
     let now = Instant::now();
     let left = deadline.saturating_duration_since(now);
@@ -224,7 +243,7 @@ fn slice(deadline: Instant, shares: usize, stepped_over: usize, turn: &Turn<'_>)
     now + share.min(left)
 }
 
-impl<P: Publish> Rung<P> {
+impl<P: Publish + Reachable> Rung<P> {
     fn turn(&self) -> Turn<'_> {
         let readiness = self.publisher.readiness();
         let mut memory = lock(&self.memory);
@@ -250,9 +269,15 @@ impl<P: Publish> Rung<P> {
         }
     }
 
-    async fn publish(&self, event: &Event, slice: Instant, deadline: Instant) -> Result<(), PublishError> {
+    /// By `deadline`. If it is the last that may take the event, it is waited for although it is out of reach.
+    async fn publish(&self, event: &Event, deadline: Instant, is_last: bool) -> Result<(), PublishError> {
         let (began, began_at) = (Instant::now(), SystemTime::now());
-        let outcome = self.publisher.publish(&self.marked(event), slice.min(deadline)).await;
+        let event = self.marked(event);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.publisher.publish(&event, deadline) => outcome,
+            error = self.publisher.out_of_reach(), if !is_last => Err(PublishError::Unreachable(error)),
+        };
         self.counter.count(outcome.as_ref().err());
         match &outcome {
             Ok(()) => self.took(began_at),

@@ -12,6 +12,7 @@ enum Act {
     Confirm,
     ConfirmAfter(Duration),
     Refuse,
+    BreakAfter(Duration),
     /// Nothing, until the deadline.
     Hang,
 }
@@ -24,6 +25,7 @@ struct Scripted {
     took: Mutex<Vec<u32>>,
     asked: AtomicUsize,
     ready: AtomicBool,
+    out_of_reach: AtomicBool,
     limit: usize,
 }
 
@@ -34,6 +36,7 @@ impl Scripted {
             took: Mutex::default(),
             asked: AtomicUsize::new(0),
             ready: AtomicBool::new(true),
+            out_of_reach: AtomicBool::new(false),
             limit: 100,
         })
     }
@@ -55,7 +58,7 @@ impl Publish for Arc<Scripted> {
             if acts.len() > 1 { acts.pop_front().unwrap() } else { acts[0] }
         };
         let time = match act {
-            Act::ConfirmAfter(time) => time,
+            Act::ConfirmAfter(time) | Act::BreakAfter(time) => time,
             _ => Duration::ZERO,
         };
         match act {
@@ -65,6 +68,10 @@ impl Publish for Arc<Scripted> {
                 Ok(())
             }
             Act::Refuse => Err(PublishError::Refused("full".to_owned())),
+            Act::BreakAfter(time) if Instant::now() + time <= deadline => {
+                tokio::time::sleep(time).await;
+                Err(PublishError::Unreachable("it broke".into()))
+            }
             _ => {
                 tokio::time::sleep_until(deadline).await;
                 Err(PublishError::TimedOut)
@@ -81,6 +88,12 @@ impl Publish for Arc<Scripted> {
     }
 
     async fn close(&self) {}
+}
+
+impl Reachable for Arc<Scripted> {
+    async fn out_of_reach(&self) -> BoxError {
+        if self.out_of_reach.load(Ordering::Relaxed) { "refused".into() } else { std::future::pending().await }
+    }
 }
 
 fn ladder(rungs: &[&Arc<Scripted>]) -> Ladder<Arc<Scripted>> {
@@ -122,6 +135,27 @@ async fn a_refusal_leads_to_the_next_queue_at_once_and_is_not_held_against_the_n
         assert!(outcome.is_ok() && took.is_zero());
     }
     assert_eq!((first.asked(), second.asked()), (3, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_out_of_reach_leads_to_the_next_at_once_and_is_the_last_resort() {
+    let first = Scripted::new(&[Act::Hang, Act::Hang, Act::ConfirmAfter(DEADLINE / 2)]);
+    let second = Scripted::new(&[Act::Confirm, Act::Refuse]);
+    first.out_of_reach.store(true, Ordering::Relaxed);
+    let ladder = ladder(&[&first, &second]);
+    let (outcome, took) = publish(&ladder).await;
+    assert!(outcome.is_ok() && took.is_zero());
+    pass(&ladder, OLD);
+    let (outcome, took) = publish(&ladder).await;
+    assert!(outcome.is_ok());
+    assert_eq!((first.asked(), second.asked(), took), (3, 2, DEADLINE / 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_breaks_late_takes_no_time_from_the_next() {
+    let break_late = Act::BreakAfter(DEADLINE / 2 - Duration::from_millis(1));
+    let (first, second) = (Scripted::new(&[break_late]), Scripted::new(&[Act::ConfirmAfter(DEADLINE / 2)]));
+    publish(&ladder(&[&first, &second])).await.0.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

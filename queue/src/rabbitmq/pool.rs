@@ -11,6 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::link::{Link, LinkError, LinkState, ProbeError};
 use super::transport::{DialError, Dialer};
 use super::wire::Message;
+use crate::BoxError;
 use crate::moment::Moment;
 use crate::publish::{PublishError, Readiness};
 
@@ -25,8 +26,8 @@ const RECONNECT_STEPS: [Duration; 5] = [
     Duration::from_secs(1),
 ];
 
-/// How long a broker's refusal to be connected to is its last word: it is asked again about this often.
-const REFUSAL_HOLDS: Duration = Duration::from_secs(1);
+/// How long the outcome of an attempt to connect is the last word: the next one follows about as soon.
+const ATTEMPT_HOLDS: Duration = Duration::from_secs(1);
 /// How often a process that is connecting looks whether it was frozen meanwhile.
 const TICK: Duration = Duration::from_millis(250);
 /// A tick that is so late was not missed by a busy machine.
@@ -51,8 +52,8 @@ struct Shared {
 enum Current {
     /// Not connected, and why.
     Down(Arc<str>),
-    /// Not connected, because the broker said no.
-    Refused { reason: Arc<str>, at: Moment },
+    /// Not connected: an attempt has failed, or the broker said no.
+    Failed { reason: Arc<str>, refused: bool, at: Moment },
     Up {
         link: Arc<Link>,
         /// What the last probe found wrong.
@@ -122,7 +123,7 @@ impl Pool {
         }
         let known = |current: &Current| match current {
             Current::Up { link, .. } => !matches!(*link.state().borrow(), LinkState::Closed(_)) && !link.is_cut(),
-            Current::Refused { at, .. } => at.elapsed() < REFUSAL_HOLDS,
+            Current::Failed { refused, at, .. } => *refused && at.elapsed() < ATTEMPT_HOLDS,
             Current::Down(_) => false,
         };
         let found = match timeout_at(deadline, current.wait_for(known)).await {
@@ -133,14 +134,26 @@ impl Pool {
         match found {
             Current::Up { link, .. } if link.is_cut() => Err(PublishError::Unreachable("the connection broke".into())),
             Current::Up { link, .. } => Ok(link),
-            Current::Refused { reason, .. } => Err(PublishError::Refused(reason.to_string())),
-            Current::Down(reason) => Err(PublishError::Unreachable(reason.to_string().into())),
+            Current::Failed { reason, refused: true, .. } => Err(PublishError::Refused(reason.to_string())),
+            Current::Down(reason) | Current::Failed { reason, .. } => {
+                Err(PublishError::Unreachable(reason.to_string().into()))
+            }
+        }
+    }
+
+    /// Returns when an attempt to connect has just failed, and says why.
+    pub(super) async fn out_of_reach(&self) -> BoxError {
+        let mut current = self.shared.current.clone();
+        let failed = |current: &Current| matches!(current, Current::Failed { at, .. } if at.elapsed() < ATTEMPT_HOLDS);
+        match current.wait_for(failed).await.as_deref() {
+            Ok(Current::Failed { reason, .. }) => reason.to_string().into(),
+            _ => "the publisher was closed".into(),
         }
     }
 
     pub(super) fn readiness(&self) -> Readiness {
         let reason = match &*self.shared.current.borrow() {
-            Current::Down(reason) | Current::Refused { reason, .. } => Some(reason.to_string()),
+            Current::Down(reason) | Current::Failed { reason, .. } => Some(reason.to_string()),
             Current::Up { link, problem } => match &*link.state().borrow() {
                 LinkState::Blocked(reason) => Some(format!("the broker accepts nothing at the moment: {reason}")),
                 LinkState::Closed(reason) => Some(reason.clone()),
@@ -186,11 +199,8 @@ async fn keep_connected(
         let down = match dialed {
             Err(error) => {
                 failures += 1;
-                let reason = error.to_string().into();
-                match error {
-                    DialError::Refused(_) => Current::Refused { reason, at: Moment::now() },
-                    DialError::Unreachable(_) => Current::Down(reason),
-                }
+                let refused = matches!(error, DialError::Refused(_));
+                Current::Failed { reason: error.to_string().into(), refused, at: Moment::now() }
             }
             Ok(link) => {
                 let link = Arc::new(link);
@@ -214,7 +224,7 @@ async fn keep_connected(
             }
         };
         if failures <= 1
-            && let Current::Down(reason) | Current::Refused { reason, .. } = &down
+            && let Current::Down(reason) | Current::Failed { reason, .. } = &down
         {
             tracing::warn!(queue.peer = ?dialer, %reason, "the queue cannot be reached; connecting again");
         }

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::pool::Pool;
 use super::transport::Dialer;
 use super::wire;
+use crate::BoxError;
 use crate::broker::{MAX_HEADER_BYTES, routing_key};
 use crate::config::QueueConfig;
 use crate::env::ConfigError;
@@ -27,6 +28,11 @@ impl Publisher {
         let topology = Topology::new(config);
         let pool = Pool::open(Dialer::new(config)?, connection_name("publish"), Some(topology.exchange.clone()));
         Ok(Publisher { pool, topology })
+    }
+
+    /// See [`Reachable`](crate::ladder::Reachable).
+    pub(crate) async fn out_of_reach(&self) -> BoxError {
+        self.pool.out_of_reach().await
     }
 }
 

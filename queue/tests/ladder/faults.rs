@@ -4,7 +4,7 @@ use serde_json::json;
 use testbed::{Broker, Version};
 use webhook_queue::{PublishError, Publisher};
 
-use crate::stage::{EXCHANGE, QUEUE, Second, Stage, publish, read};
+use crate::stage::{DEADLINE, EXCHANGE, QUEUE, Second, Stage, publish, read};
 
 /// Each fault with each fallback.
 macro_rules! with_each_fallback {
@@ -51,7 +51,7 @@ async fn stalled(second: Second) {
     let stage = stage(second).await;
     let publisher = stage.publisher().await;
     stage.proxy.stall();
-    stage.steps_down(&publisher).await;
+    stage.steps_down_within(DEADLINE, &publisher).await;
     stage.proxy.heal();
     stage.comes_back(&publisher).await;
 }
