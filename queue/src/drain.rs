@@ -111,7 +111,7 @@ async fn drain_one(rung: &QueueConfig, publisher: &Publisher) -> Option<Progress
         #[cfg(feature = "sqs")]
         QueueUrl::Sqs(url) => Some(crate::sqs::drain(rung, url, publisher).await),
         #[cfg(feature = "sqlite")]
-        QueueUrl::Sqlite(path) => Some(crate::sqlite::drain_once(rung, path, publisher).await),
+        QueueUrl::Sqlite(path) => Some(crate::sqlite::drain_once(path, publisher).await),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Moving what a process's own SQLite fallbacks hold to the first queue, by itself.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -34,8 +35,11 @@ const PAUSE_WHEN_NOT_READY: Duration = Duration::from_secs(30);
 pub async fn keep_draining(config: &QueueConfig, publisher: &Publisher, stop: &CancellationToken) {
     let to = config.url.redacted();
     let first = publisher.first();
-    let files = config.rungs().skip(1).filter(|rung| matches!(rung.url, QueueUrl::Sqlite(_)));
-    let mut files: Vec<File> = files.map(|rung| File::new(rung, first.max_body_bytes())).collect();
+    let files = config.rungs().skip(1).filter_map(|rung| match &rung.url {
+        QueueUrl::Sqlite(path) => Some(File::new(rung.url.redacted(), path.clone(), first.max_body_bytes())),
+        _ => None,
+    });
+    let mut files: Vec<File> = files.collect();
     while !files.is_empty() && !stop.is_cancelled() {
         for file in &mut files {
             file.look(&first, &to, stop).await;
@@ -46,8 +50,8 @@ pub async fn keep_draining(config: &QueueConfig, publisher: &Publisher, stop: &C
 
 /// A file that this process fills and drains.
 struct File {
-    rung: QueueConfig,
     from: String,
+    path: PathBuf,
     pass: Pass,
     not_before: Instant,
     /// When what was left behind is tried again.
@@ -66,38 +70,30 @@ struct Told {
 }
 
 impl File {
-    fn new(rung: QueueConfig, limit: usize) -> File {
-        File {
-            from: rung.url.redacted(),
-            rung,
-            pass: Pass::new(limit),
-            not_before: Instant::now(),
-            start_over: None,
-            told: Told::default(),
-        }
+    fn new(from: String, path: PathBuf, limit: usize) -> File {
+        let (pass, not_before) = (Pass::new(limit), Instant::now());
+        File { from, path, pass, not_before, start_over: None, told: Told::default() }
     }
 
     /// Moves what is there, if the first queue takes it.
     async fn look(&mut self, first: &Publisher, to: &str, stop: &CancellationToken) {
-        let QueueUrl::Sqlite(path) = &self.rung.url else { return };
         let now = Instant::now();
-        if now < self.not_before {
+        if now < self.not_before
+            || (first.readiness() != Readiness::Ready && now < self.not_before + PAUSE_WHEN_NOT_READY)
+        {
             return;
         }
         if self.start_over.take_if(|at| *at <= now).is_some() {
             self.pass.start_over();
         }
-        if first.readiness() != Readiness::Ready && self.not_before.elapsed() < PAUSE_WHEN_NOT_READY {
-            return;
-        }
-        // It is counted, and may be large.
-        if let Ok(rest) = crate::sqlite::rest(path, &self.pass).await {
+        // Counting walks the whole file, so it comes after the cheaper questions.
+        if let Ok(rest) = crate::sqlite::rest(&self.path, &self.pass).await {
             self.told.too_large(&self.from, rest.too_large, to);
             if rest.is_nothing() {
                 return;
             }
         }
-        let Progress { moved, left, end } = crate::sqlite::drain(&self.rung, path, first, &self.pass, stop).await;
+        let Progress { moved, left, end } = crate::sqlite::drain(&self.path, first, &self.pass, stop).await;
         let from = &self.from;
         if moved > 0 {
             tracing::info!(queue = from, events = moved, "moved {moved} events from {from} to {to}");

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::pass::{Pass, Window};
 use super::store::{self, Store, StoreError};
 use super::subscribe::Subscriber;
-use crate::config::QueueConfig;
 use crate::drain::{Progress, concerns_the_event};
 use crate::publish::{Publish, PublishError, Publisher};
 use crate::subscribe::Subscribe;
@@ -27,10 +26,10 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 const FINISH_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// One pass, with everything that stays.
-pub(crate) async fn drain_once(config: &QueueConfig, path: &Path, publisher: &Publisher) -> Progress {
+pub(crate) async fn drain_once(path: &Path, publisher: &Publisher) -> Progress {
     let limit = publisher.max_body_bytes();
     let pass = Pass::new(limit);
-    let Progress { moved, left, end } = drain(config, path, publisher, &pass, &CancellationToken::new()).await;
+    let Progress { moved, left, end } = drain(path, publisher, &pass, &CancellationToken::new()).await;
     let rest = rest(path, &pass).await;
     let (mut events, mut why) = left.map_or((0, None), |(events, why)| (events, Some(why)));
     if let Ok(Rest { too_large: too_large @ 1.., .. }) = rest {
@@ -42,15 +41,8 @@ pub(crate) async fn drain_once(config: &QueueConfig, path: &Path, publisher: &Pu
 
 /// Publishes events to another queue, and acks each here once that has confirmed, until the pass has come to its end. Told
 /// to stop, it finishes what is on its way.
-pub(crate) async fn drain(
-    config: &QueueConfig,
-    path: &Path,
-    publisher: &Publisher,
-    pass: &Pass,
-    stop: &CancellationToken,
-) -> Progress {
-    let opened =
-        store::checked_path(path).and_then(|path| Ok((Subscriber::for_pass(config, &path, PREFETCH, pass)?, path)));
+pub(crate) async fn drain(path: &Path, publisher: &Publisher, pass: &Pass, stop: &CancellationToken) -> Progress {
+    let opened = store::checked_path(path).and_then(|path| Ok((Subscriber::for_pass(&path, PREFETCH, pass)?, path)));
     let (mut subscriber, path) = match opened {
         Ok(opened) => opened,
         Err(error) => return Progress { moved: 0, left: None, end: Err(error.into()) },

@@ -28,20 +28,15 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     pub(crate) fn open(config: &QueueConfig, path: &Path, prefetch: u16) -> Result<Subscriber, ConfigError> {
-        Subscriber::start(config, path, prefetch, None)
+        Subscriber::start(path, prefetch, config.ttl, None)
     }
 
-    /// For a drain.
-    pub(super) fn for_pass(
-        config: &QueueConfig,
-        path: &Path,
-        prefetch: u16,
-        pass: &Pass,
-    ) -> Result<Subscriber, ConfigError> {
-        Subscriber::start(config, path, prefetch, Some(pass.clone()))
+    /// For a drain. It makes no dead letters of what waited for long: that was not for want of a consumer.
+    pub(super) fn for_pass(path: &Path, prefetch: u16, pass: &Pass) -> Result<Subscriber, ConfigError> {
+        Subscriber::start(path, prefetch, Duration::MAX, Some(pass.clone()))
     }
 
-    fn start(config: &QueueConfig, path: &Path, prefetch: u16, pass: Option<Pass>) -> Result<Subscriber, ConfigError> {
+    fn start(path: &Path, prefetch: u16, ttl: Duration, pass: Option<Pass>) -> Result<Subscriber, ConfigError> {
         let path = store::checked_path(path)?;
         match Store::open(&path, None) {
             Err(error) if error.is_permanent() => return Err(store::unusable(&path, &error)),
@@ -61,7 +56,7 @@ impl Subscriber {
             paused: false,
         };
         let waker = Waker::register(&path, link.clone());
-        let (ttl, work) = (config.ttl, Work::default());
+        let work = Work::default();
         let keeper = Keeper { path, prefetch, ttl, pass, commands, link, waker, deliveries, suspects, state, work };
         std::thread::Builder::new()
             .name("webhook-queue-keeper".to_owned())

@@ -107,6 +107,18 @@ fn refused() -> Event {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_has_waited_for_longer_than_its_ttl_is_moved() {
+    let stage = Stage::new().await;
+    stage.fill((0..5).map(|_| Event::new("shop", "order", "x"))).await;
+    let config = stage.config();
+    let ttl_ago = i64::try_from(config.ttl.as_millis()).unwrap();
+    let file = rusqlite::Connection::open(stage.path()).unwrap();
+    assert_eq!(file.execute("UPDATE deliveries SET due = due - ?1", [ttl_ago]).unwrap(), 5);
+    assert_eq!(in_time("the drain", drain(&config)).await.unwrap().moved, 5);
+    assert_eq!(stage.first.take_all().await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_slow_clock_puts_before_other_events_is_moved_as_soon() {
     let stage = Stage::new().await;
     stage.fill(std::iter::once(refused())).await;
