@@ -169,18 +169,18 @@ impl Consumer {
             permits: Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS))),
             tasks: JoinSet::new(),
             commands: asked,
-            drain_on,
             drain,
             stop,
             grace,
             tally,
             suspects: false,
+            suspect: None,
             paused: false,
         };
         let signalled = follow(signals, handle.clone());
         let consumer = async {
             tokio::select! {
-                summary = run.until_drained() => summary,
+                summary = run.until_drained(drain_on) => summary,
                 never = signalled => match never {},
             }
         };

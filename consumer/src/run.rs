@@ -1,16 +1,15 @@
 //! The run loop: it owns the subscriber, and every running delivery is a task of it.
 
-use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedRwLockWriteGuard, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use webhook_queue::{Delivery, Received, Subscribe, Subscriber};
+use webhook_queue::{Delivery, Received, Settlement, Subscribe, Subscriber};
 
 use crate::call::Call;
 use crate::dispatch::{Closing, Dispatcher};
@@ -21,6 +20,8 @@ use crate::router::Floor;
 /// most platforms leave between SIGTERM and SIGKILL.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a suspect stays alone while it is settled: if the process died meanwhile, that would count as its doing.
+const SETTLED_ALONE: Duration = Duration::from_secs(2);
 
 /// A consumer at work.
 pub(crate) struct Run {
@@ -32,7 +33,6 @@ pub(crate) struct Run {
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) drain_on: BoxFuture<'static, ()>,
     pub(crate) drain: CancellationToken,
     /// Ends the grace period.
     pub(crate) stop: CancellationToken,
@@ -40,49 +40,58 @@ pub(crate) struct Run {
     pub(crate) tally: Arc<Tally>,
     /// Whether suspects wait to be run, each of them alone.
     pub(crate) suspects: bool,
+    /// The last one that was begun.
+    pub(crate) suspect: Option<AbortHandle>,
     pub(crate) paused: bool,
 }
 
 impl Run {
-    pub(crate) async fn until_drained(mut self) -> Summary {
-        while self.step().await.is_continue() {}
+    /// Works until told to drain, by its handle or by `drain_on`.
+    pub(crate) async fn until_drained(mut self, drain_on: impl Future<Output = ()>) -> Summary {
+        let (drain, mut drain_on) = (self.drain.clone(), pin!(drain_on));
+        loop {
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => break,
+                () = &mut drain_on => break,
+                () = self.step() => {}
+            }
+        }
         self.drain().await
     }
 
-    /// Waits for the next thing to do, and does it. Breaks when it is time to drain.
-    async fn step(&mut self) -> ControlFlow<()> {
-        let alone = self.floor.clone().write_owned();
-        let received = async {
-            // Never closed, so never an error: without a permit there is nothing to receive for.
-            let Ok(permit) = self.permits.clone().acquire_owned().await else { return std::future::pending().await };
-            (permit, self.subscriber.next().await)
-        };
+    /// Waits for the next thing to do, and does it. Dropped, it leaves nothing half done.
+    async fn step(&mut self) {
+        let alone =
+            async { (permit(&self.permits).await, alone(self.floor.clone(), self.dispatcher.handler_timeout).await) };
+        let received = async { (permit(&self.permits).await, self.subscriber.next().await) };
+        let is_settled = self.suspect.as_ref().is_none_or(AbortHandle::is_finished);
         tokio::select! {
             biased;
-            () = self.drain.cancelled() => return ControlFlow::Break(()),
-            () = &mut self.drain_on => return ControlFlow::Break(()),
             Some(command) = self.commands.recv() => self.obey(command).await,
             Some(ended) = self.tasks.join_next() => note(ended),
-            alone = alone, if self.suspects && !self.paused && self.tasks.is_empty() => self.begin_suspect(alone).await,
+            (permit, alone) = alone, if self.suspects && !self.paused && is_settled => self.begin_suspect(permit, alone).await,
             (permit, received) = received, if !self.suspects => match received {
-                Received::Delivery(delivery) => self.begin(permit, delivery, None),
+                Received::Delivery(delivery) => _ = self.begin(permit, delivery, None),
                 Received::Suspects => self.suspects = true,
             },
         }
-        ControlFlow::Continue(())
     }
 
-    /// Takes one suspect, while no handler is running. The loop begins nothing else before it is settled.
-    async fn begin_suspect(&mut self, alone: OwnedRwLockWriteGuard<()>) {
-        let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
+    async fn begin_suspect(&mut self, permit: OwnedSemaphorePermit, alone: OwnedRwLockWriteGuard<()>) {
         match self.subscriber.next_suspect().await {
-            Some(delivery) => self.begin(permit, delivery, Some(alone)),
+            Some(delivery) => self.suspect = Some(self.begin(permit, delivery, Some(alone))),
             None => self.suspects = false,
         }
     }
 
     /// Begins when its turn has come: where another consumer of this router runs a suspect, after that.
-    fn begin(&mut self, permit: OwnedSemaphorePermit, delivery: Delivery, alone: Option<OwnedRwLockWriteGuard<()>>) {
+    fn begin(
+        &mut self,
+        permit: OwnedSemaphorePermit,
+        delivery: Delivery,
+        alone: Option<OwnedRwLockWriteGuard<()>>,
+    ) -> AbortHandle {
         let (dispatcher, tally, drain) = (self.dispatcher.clone(), self.tally.clone(), self.drain.clone());
         let (floor, running) = (self.floor.clone(), tally.begin());
         self.tasks.spawn(async move {
@@ -93,9 +102,16 @@ impl Run {
                 () = drain.cancelled() => None,
                 shared = shared => shared,
             };
-            handle(&dispatcher, delivery, &tally, &drain).await;
-            drop((shared, alone, permit, running));
-        });
+            let settlement = handle(&dispatcher, &delivery, &drain).await;
+            // A settlement may take as long as the queue is away, and is nothing that a suspect must wait for.
+            drop(shared);
+            let mut settling = pin!(settle(delivery, settlement, &tally));
+            if alone.is_none() || timeout(SETTLED_ALONE, &mut settling).await.is_err() {
+                drop(alone);
+                settling.await;
+            }
+            drop((permit, running));
+        })
     }
 
     async fn obey(&mut self, command: Command) {
@@ -165,11 +181,35 @@ impl Run {
     }
 }
 
-/// Handles one delivery and settles it.
-async fn handle(dispatcher: &Dispatcher, delivery: Delivery, tally: &Tally, drain: &CancellationToken) {
+/// Waits until one more handler may run.
+async fn permit(permits: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    match permits.clone().acquire_owned().await {
+        Ok(permit) => permit,
+        // Never, as it is never closed: without a permit there is nothing to receive for.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits until no handler is running, here or in another consumer of this router, and keeps it so.
+async fn alone(floor: Floor, patience: Duration) -> OwnedRwLockWriteGuard<()> {
+    let mut alone = pin!(floor.write_owned());
+    if let Ok(alone) = timeout(patience, &mut alone).await {
+        return alone;
+    }
+    tracing::warn!(
+        "an event that is to run alone still waits for handlers, and all others for it: does one block its thread?"
+    );
+    alone.await
+}
+
+/// Handles one delivery, and says how it is to end.
+async fn handle(dispatcher: &Dispatcher, delivery: &Delivery, drain: &CancellationToken) -> Settlement {
     let call = Call::new(delivery.shared_event(), delivery.attempt());
     let age = || SystemTime::now().duration_since(delivery.first_received()).unwrap_or_default();
-    let settlement = dispatcher.dispatch(call, delivery.crashes(), age, Closing::Drain(drain)).await;
+    dispatcher.dispatch(call, delivery.crashes(), age, Closing::Drain(drain)).await
+}
+
+async fn settle(delivery: Delivery, settlement: Settlement, tally: &Tally) {
     let count = Counts::of(&settlement);
     let id = delivery.event().id.clone();
     match delivery.settle(settlement).await {

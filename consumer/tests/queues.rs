@@ -18,7 +18,7 @@ use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use webhook_consumer::{
     Attempt, Consumer, Counts, Event, Handle, Json, Outcome, QueueState, Router, State, Summary, Unhandled,
 };
-use webhook_queue::{QueueConfig, QueueUrl, Subscribe, Subscriber};
+use webhook_queue::{QueueConfig, QueueUrl, Received, Subscribe, Subscriber};
 
 macro_rules! on_every_queue {
     ($($promise:ident),* $(,)?) => {
@@ -403,15 +403,21 @@ async fn looks_around(State(company): State<Company>, event: Event) {
     }
 }
 
+/// A queue, and who died holding an event of it.
+async fn shaken() -> (Queue, (Subscriber, Received)) {
+    let queue = Queue::sqlite();
+    queue.publish(&[("suspect/t", "body")]).await;
+    let mut dead = Subscriber::open(&QueueConfig::new(QueueUrl::parse(&queue.pairs[0].1).unwrap()), 1).unwrap();
+    let held = in_time("it is held", dead.next()).await;
+    queue.let_leases_lapse();
+    (queue, (dead, held))
+}
+
 /// An event that another process held when it died runs alone, also beside the consumer of another queue.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspect_is_alone_among_all_consumers_of_a_router() {
-    let (busy, shaken) = (Queue::sqlite(), Queue::sqlite());
+    let (busy, (shaken, _dead)) = (Queue::sqlite(), shaken().await);
     busy.publish(&[("s/t", "body"); 400]).await;
-    shaken.publish(&[("suspect/t", "body")]).await;
-    let mut dead = Subscriber::open(&QueueConfig::new(QueueUrl::parse(&shaken.pairs[0].1).unwrap()), 1).unwrap();
-    let held = in_time("it is held", dead.next()).await;
-    shaken.let_leases_lapse();
 
     let company = Company::default();
     let router = Router::new().on("*/*", looks_around).with_state(company.clone());
@@ -423,5 +429,25 @@ async fn a_suspect_is_alone_among_all_consumers_of_a_router() {
     assert_eq!(*company.beside.lock().unwrap(), [0, 0]);
     end(&handle, task).await;
     end(&others, others_task).await;
-    drop(held);
+}
+
+/// Nobody else waits for a queue that cannot take a settlement, not even an event that is to run alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_waits_for_handlers_and_not_for_their_settlements() {
+    let (stuck, (shaken, _dead)) = (Queue::sqlite(), shaken().await);
+    stuck.publish(&[("s/t", "body")]).await;
+    shaken.publish(&[("s/t", "body"); 10]).await;
+
+    let (company, file) = (Company::default(), stuck.file());
+    let router = Router::new().on("*/*", looks_around).with_state(company.clone());
+    let (others, others_task) = stuck.consumer().start(router.clone()).unwrap();
+    tokio::time::timeout(SOON, others.wait_for(|health| health.running == 1)).await.unwrap().unwrap();
+    file.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (handle, task) = shaken.consumer().start(router).unwrap();
+    counts(&handle, "all is handled", |counts| counts.handled == 11).await;
+    assert_eq!(others.health().counts.handled, 0, "it was to wait");
+    file.execute_batch("ROLLBACK").unwrap();
+    counts(&others, "it is settled", |counts| counts.handled == 1).await;
+    end(&handle, task).await;
+    end(&others, others_task).await;
 }

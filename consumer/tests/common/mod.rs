@@ -67,6 +67,14 @@ impl Queue {
         pairs
     }
 
+    /// Where it is on SQLite.
+    pub(crate) fn file(&self) -> rusqlite::Connection {
+        match &self.place {
+            Place::Sqlite { file, .. } => sqlite(file),
+            Place::RabbitMq { .. } | Place::Sqs { .. } => panic!("only SQLite has files"),
+        }
+    }
+
     /// Where it is on RabbitMQ.
     pub(crate) fn vhost(&self) -> &Vhost {
         match &self.place {
