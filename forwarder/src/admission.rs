@@ -2,30 +2,44 @@
 //!
 //! Whoever finds a budget used up waits. Nobody waits for bytes while holding bytes that others wait for, so nobody
 //! waits for ever: a request has a small buffer of its own from the start, and asks at most once for more, for all
-//! that it can ever need. Small webhooks therefore never queue behind large ones.
+//! that it can ever need. Small webhooks therefore never queue behind large ones. No source takes all the room from the
+//! others, whoever holds its requests up: what is large waits for its source's share first.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// One part of `MAX_IN_FLIGHT_BYTES` in this many is shared out evenly as the requests' own buffers.
 const OWN_PART: usize = 4;
+/// One part of the rest in this many is the most that one of several sources holds, if its largest body is no larger.
+const SOURCES_PART: usize = 2;
 
 /// Both budgets.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Admission {
     requests: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     own_bytes: usize,
+    /// What each source may hold of the bytes.
+    shares: HashMap<String, Arc<Semaphore>>,
 }
 
 /// The room that one request takes. Dropping it makes room for others.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     _request: OwnedSemaphorePermit,
-    bytes: Option<OwnedSemaphorePermit>,
+    bytes: Option<Bytes>,
+    share: Arc<Semaphore>,
     pool: Arc<Semaphore>,
     own_bytes: usize,
+}
+
+/// Bytes of both the source's share and the pool.
+#[derive(Debug)]
+struct Bytes {
+    of_share: OwnedSemaphorePermit,
+    of_pool: OwnedSemaphorePermit,
 }
 
 /// The largest body that these budgets can ever admit.
@@ -39,34 +53,47 @@ fn own_bytes(max_in_flight: usize, max_in_flight_bytes: usize) -> usize {
 }
 
 impl Admission {
-    pub(crate) fn new(max_in_flight: usize, max_in_flight_bytes: usize) -> Admission {
-        let own_bytes = own_bytes(max_in_flight, max_in_flight_bytes);
-        let shared = (max_in_flight_bytes - own_bytes * max_in_flight).min(Semaphore::MAX_PERMITS);
+    /// For these sources, whose bodies have at most `max_body_bytes`.
+    pub(crate) fn new<'a>(
+        max_in_flight: usize,
+        max_in_flight_bytes: usize,
+        max_body_bytes: usize,
+        sources: impl ExactSizeIterator<Item = &'a str>,
+    ) -> Admission {
+        let shared = largest_body(max_in_flight, max_in_flight_bytes);
+        let share = if sources.len() > 1 { max_body_bytes.max(shared / SOURCES_PART).min(shared) } else { shared };
         Admission {
             requests: Arc::new(Semaphore::new(max_in_flight)),
             bytes: Arc::new(Semaphore::new(shared)),
-            own_bytes,
+            own_bytes: own_bytes(max_in_flight, max_in_flight_bytes),
+            shares: sources.map(|source| (source.to_owned(), Arc::new(Semaphore::new(share)))).collect(),
         }
     }
 
-    /// Waits until one more request may be taken. `None` never happens: the budgets are never closed.
-    pub(crate) async fn admit(&self) -> Option<Admitted> {
+    /// Waits until one more request of this source may be taken. `None` never happens: the budgets are never closed, and
+    /// the source is one of those that there are.
+    pub(crate) async fn admit(&self, source: &str) -> Option<Admitted> {
+        let share = Arc::clone(self.shares.get(source)?);
         let request = self.requests.clone().acquire_owned().await.ok()?;
-        Some(Admitted { _request: request, bytes: None, pool: self.bytes.clone(), own_bytes: self.own_bytes })
+        let (pool, own_bytes) = (Arc::clone(&self.bytes), self.own_bytes);
+        Some(Admitted { _request: request, bytes: None, share, pool, own_bytes })
     }
 }
 
 impl Admitted {
     /// Whether a body of this many bytes fits what the request holds.
     pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
-        bytes <= self.own_bytes || self.bytes.as_ref().is_some_and(|permit| bytes <= permit.num_permits())
+        bytes <= self.own_bytes || self.bytes.as_ref().is_some_and(|held| bytes <= held.of_pool.num_permits())
     }
 
     /// Waits until a body of this many bytes fits. Called at most once per request.
     pub(crate) async fn make_room_for(&mut self, bytes: usize) {
         if !self.has_room_for(bytes) {
             let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-            self.bytes = self.pool.clone().acquire_many_owned(permits).await.ok();
+            // In this order: who waits for the pool keeps nobody of another source waiting.
+            let Ok(of_share) = self.share.clone().acquire_many_owned(permits).await else { return };
+            let Ok(of_pool) = self.pool.clone().acquire_many_owned(permits).await else { return };
+            self.bytes = Some(Bytes { of_share, of_pool });
         }
     }
 
@@ -74,8 +101,10 @@ impl Admitted {
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         if bytes <= self.own_bytes {
             self.bytes = None;
-        } else if let Some(permit) = &mut self.bytes {
-            drop(permit.split(permit.num_permits().saturating_sub(bytes)));
+        } else if let Some(Bytes { of_share, of_pool }) = &mut self.bytes {
+            for held in [of_share, of_pool] {
+                drop(held.split(held.num_permits().saturating_sub(bytes)));
+            }
         }
     }
 }
@@ -90,28 +119,43 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(10);
 
+    async fn room(admission: &Admission, source: &str, bytes: usize) -> Option<Admitted> {
+        let mut admitted = timeout(SHORT, admission.admit(source)).await.ok()??;
+        timeout(SHORT, admitted.make_room_for(bytes)).await.ok()?;
+        Some(admitted)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn small_requests_pass_while_large_ones_wait() {
-        let admission = Admission::new(4, 160);
-        let mut large = admission.admit().await.unwrap();
-        timeout(SHORT, large.make_room_for(120)).await.unwrap();
-        let mut second = admission.admit().await.unwrap();
-        assert!(timeout(SHORT, second.make_room_for(11)).await.is_err());
-        assert!(second.has_room_for(10));
+        let admission = Admission::new(4, 160, 120, ["shop"].into_iter());
+        let mut large = room(&admission, "shop", 120).await.unwrap();
+        assert!(room(&admission, "shop", 11).await.is_none());
+        let _small = room(&admission, "shop", 10).await.unwrap();
         large.shrink_to(50);
-        timeout(SHORT, second.make_room_for(70)).await.unwrap();
+        let _second = room(&admission, "shop", 70).await.unwrap();
         drop(large);
-        let mut third = admission.admit().await.unwrap();
-        timeout(SHORT, third.make_room_for(50)).await.unwrap();
+        room(&admission, "shop", 50).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_source_leaves_room_for_the_others() {
+        let admission = Admission::new(8, 160, 60, ["shop", "bikes"].into_iter());
+        let shop = room(&admission, "shop", 60).await.unwrap();
+        assert!(room(&admission, "shop", 21).await.is_none());
+        let bikes = room(&admission, "bikes", 60).await.unwrap();
+        drop((shop, bikes));
+        // As much as the largest body, even if that is more than a part.
+        let admission = Admission::new(8, 160, 100, ["shop", "bikes"].into_iter());
+        room(&admission, "shop", 100).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn requests_are_counted() {
-        let admission = Admission::new(1, 100);
-        let first = admission.admit().await;
-        assert!(timeout(SHORT, admission.admit()).await.is_err());
+        let admission = Admission::new(1, 100, 50, ["shop"].into_iter());
+        let first = room(&admission, "shop", 0).await;
+        assert!(room(&admission, "shop", 0).await.is_none());
         drop(first);
-        assert!(timeout(SHORT, admission.admit()).await.is_ok());
+        assert!(room(&admission, "shop", 0).await.is_some());
     }
 
     #[test]

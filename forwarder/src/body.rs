@@ -1,11 +1,12 @@
 //! Reading a body: never more than allowed, never before there is room for it.
 
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admission::{Admission, Admitted};
 use crate::answer::Refusal;
@@ -15,8 +16,24 @@ use crate::answer::Refusal;
 pub(crate) struct Limits {
     /// The most bytes that a body may have.
     pub(crate) bytes: usize,
-    /// When the request must have been read.
+    /// When the request must have been read, if we keep it waiting for nothing.
     pub(crate) deadline: Instant,
+    /// How long it may wait for room.
+    pub(crate) patience: Duration,
+}
+
+/// For how long a request had to wait for room.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waited(Duration);
+
+impl Waited {
+    /// Waits for room as long as there is patience left.
+    async fn for_room<T>(&mut self, limits: Limits, room: impl Future<Output = T>) -> Result<T, Refusal> {
+        let began = Instant::now();
+        let room = timeout(limits.patience.saturating_sub(self.0), room).await;
+        self.0 += began.elapsed();
+        room.map_err(|_| Refusal::Overloaded)
+    }
 }
 
 /// A body and the room that it takes. A queue that stalls may keep the bytes longer than their request lasts, so the
@@ -32,8 +49,13 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Reads the whole body, after waiting for room.
-pub(crate) async fn read<B>(body: B, limits: Limits, admission: &Admission) -> Result<Bytes, Refusal>
+/// Reads the whole body, after waiting for room; says also for how long it had to wait.
+pub(crate) async fn read<B>(
+    body: B,
+    limits: Limits,
+    source: &str,
+    admission: &Admission,
+) -> Result<(Bytes, Duration), Refusal>
 where
     B: Body<Data = Bytes>,
 {
@@ -42,25 +64,15 @@ where
         return Err(Refusal::BodyTooLarge { limit: limits.bytes });
     }
     let exact = announced.exact().and_then(|exact| usize::try_from(exact).ok());
-    let waiting = Instant::now();
-    let mut admitted = timeout_at(limits.deadline, async {
-        let mut admitted = admission.admit().await?;
-        if let Some(exact) = exact {
-            admitted.make_room_for(exact).await;
-        }
-        Some(admitted)
-    })
-    .await
-    .ok()
-    .flatten()
-    .ok_or(Refusal::Overloaded)?;
-    // The time in which we kept the caller waiting is not the caller's.
-    let limits = Limits { deadline: limits.deadline + waiting.elapsed(), ..limits };
-
-    let mut body = collect(pin!(body), exact.unwrap_or(0), limits, &mut admitted).await?;
+    let mut waited = Waited::default();
+    let mut admitted = waited.for_room(limits, admission.admit(source)).await?.ok_or(Refusal::Overloaded)?;
+    if let Some(exact) = exact {
+        waited.for_room(limits, admitted.make_room_for(exact)).await?;
+    }
+    let mut body = collect(pin!(body), exact.unwrap_or(0), limits, &mut admitted, &mut waited).await?;
     body.shrink_to_fit();
     admitted.shrink_to(body.len());
-    Ok(Bytes::from_owner(Held { body, _admitted: admitted }))
+    Ok((Bytes::from_owner(Held { body, _admitted: admitted }), waited.0))
 }
 
 /// Copies the frames into one buffer, so that none of them keeps the connection's read buffer alive.
@@ -69,13 +81,15 @@ async fn collect<B>(
     capacity: usize,
     limits: Limits,
     admitted: &mut Admitted,
+    waited: &mut Waited,
 ) -> Result<Vec<u8>, Refusal>
 where
     B: Body<Data = Bytes>,
 {
     let mut buffer = Vec::with_capacity(capacity);
     loop {
-        let frame = match timeout_at(limits.deadline, body.frame()).await {
+        // The time in which we kept the caller waiting is not the caller's.
+        let frame = match timeout_at(limits.deadline + waited.0, body.frame()).await {
             Err(_) => return Err(Refusal::Unreadable("the body did not arrive in time")),
             Ok(Some(Err(_))) => return Err(Refusal::Unreadable("the body ended early or is not well-formed")),
             Ok(Some(Ok(frame))) => frame,
@@ -87,7 +101,7 @@ where
             return Err(Refusal::BodyTooLarge { limit: limits.bytes });
         }
         if !admitted.has_room_for(length) {
-            timeout_at(limits.deadline, admitted.make_room_for(limits.bytes)).await.map_err(|_| Refusal::Overloaded)?;
+            waited.for_room(limits, admitted.make_room_for(limits.bytes)).await?;
         }
         buffer.extend_from_slice(&data);
     }

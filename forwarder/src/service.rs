@@ -40,6 +40,9 @@ const BYTES_AROUND_A_HEADER: usize = 4;
 
 /// A publisher keeps its deadline itself, and tidies up after it. This is for one that does not.
 const PUBLISH_SLACK: Duration = Duration::from_millis(100);
+/// One part of `PUBLISH_TIMEOUT` in this many is the most that a webhook waits for room. With less time than the rest its
+/// publishing might not end well.
+const WAITING_PART: u32 = 2;
 
 /// What the host knows about a request and the request does not: put it into the request's extensions.
 #[derive(Clone, Debug)]
@@ -113,7 +116,12 @@ impl<P: Publish> Forwarder<P> {
         Forwarder {
             inner: Arc::new(Inner {
                 sources: config.sources.clone(),
-                admission: Admission::new(config.max_in_flight, config.max_in_flight_bytes),
+                admission: Admission::new(
+                    config.max_in_flight,
+                    config.max_in_flight_bytes,
+                    config.max_body_bytes,
+                    config.sources.names(),
+                ),
                 max_body_bytes: config.max_body_bytes,
                 publish_timeout: config.publish_timeout,
                 read_timeout: config.read_timeout,
@@ -212,15 +220,16 @@ impl<P: Publish> Inner<P> {
         let claim = source.claim(request, now)?;
 
         let bytes = self.max_body_bytes.min(self.publisher.max_body_bytes());
-        let limits = body::Limits { bytes, deadline: arrival.began + self.read_timeout };
-        let body = body::read(body, limits, &self.admission).await?;
+        let (deadline, patience) = (arrival.began + self.read_timeout, self.publish_timeout / WAITING_PART);
+        let limits = body::Limits { bytes, deadline, patience };
+        let (body, waited) = body::read(body, limits, &source.name, &self.admission).await?;
         if body.is_empty() && arrival.loses_bodies && request.method != Method::GET {
             return Err(Refusal::BodyLost.into());
         }
 
-        // From here on the provider waits for nobody but us.
-        let received = if arrival.whole { arrival.began } else { Instant::now() };
-        let deadline = received + self.publish_timeout;
+        // From here on the provider waits for nobody but us, and it may have done so while there was no room.
+        let received = if arrival.whole { None } else { Instant::now().checked_sub(waited) };
+        let deadline = received.unwrap_or(arrival.began) + self.publish_timeout;
         let claim = source.ask(claim, &body, deadline).await?;
         let (facts, verified) = match source.take(claim, &caller, request, type_in_path, &body)? {
             Taken::Handshake(answer) => return Ok(answer),

@@ -99,6 +99,10 @@ impl Sources {
         self.all.iter()
     }
 
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.all.iter().map(|source| &*source.name)
+    }
+
     pub(crate) fn named(&self, name: &str) -> Option<&Source> {
         self.all.iter().find(|source| source.name == name)
     }

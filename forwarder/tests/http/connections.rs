@@ -111,19 +111,35 @@ async fn large_bodies_wait_for_room_and_small_ones_pass() {
 
 #[tokio::test]
 async fn what_finds_no_room_in_time_is_503() {
-    let (server, mut first) = Server::with_all_room_taken("200ms").await;
+    let (server, mut first) = Server::with_all_room_taken("10s").await;
+    let mut chunked = server.connect().await;
+    let piece = "x".repeat(100);
+    chunked.send(format!("POST /webhooks/demo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n64\r\n{piece}\r\n")).await;
     let answer = server.post("/webhooks/demo", vec![b'x'; 1500]).await;
     assert_eq!((answer.status, answer.header("retry-after"), answer.closes()), (503, Some("1"), true));
-    let mut chunked = server.connect().await;
-    chunked
-        .send(format!(
-            "POST /webhooks/demo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n64\r\n{}\r\n",
-            "x".repeat(100)
-        ))
-        .await;
     assert_eq!(chunked.answer().await.status, 503);
+    // Both while the first was still being published.
     server.queue.resume();
     assert_eq!(first.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_source_whose_callers_are_slow_leaves_room_for_the_others() {
+    let server = Server::open(&[
+        ("SOURCE_OTHER_OPEN", "yes"),
+        ("MAX_IN_FLIGHT", "16"),
+        ("MAX_IN_FLIGHT_BYTES", "4000000"),
+        ("MAX_BODY_BYTES", "1500000"),
+    ]);
+    let body = vec![b'x'; 1_500_000];
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut client = server.connect().await;
+        client.send(&post("/webhooks/demo", "", &body)[..1000]).await;
+        slow.push(client);
+    }
+    assert!(slow[2].hears_nothing_for(Duration::from_millis(100)).await);
+    assert_eq!(server.post("/webhooks/other", &body).await.status, 200);
 }
 
 #[tokio::test]
