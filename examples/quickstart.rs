@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Outside of an example the forwarder is a process of its own (the program `webhook-forwarder`) and the queue is
-//! RabbitMQ, or an SQLite file that both processes share.
+//! RabbitMQ, Amazon SQS, or an SQLite file that both processes share.
 #![expect(clippy::print_stdout, reason = "what the handlers do is to be seen")]
 
 use std::io;

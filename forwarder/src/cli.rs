@@ -25,7 +25,8 @@ usage: webhook-forwarder           serve
        webhook-forwarder --help | --version
 
 Everything is configured by environment variables; the two that matter first:
-  QUEUE_URL                   amqps://user:password@host/vhost, or sqlite:path
+  QUEUE_URL                   amqps://user:password@host/vhost, https://sqs.{region}.amazonaws.com/{account}/{name},
+                              or sqlite:path
   SOURCE_<NAME>_ACCESS_KEY    receive at /webhooks/<name>?key=...";
 
 #[cfg(not(feature = "standalone"))]
