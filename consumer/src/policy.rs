@@ -7,7 +7,7 @@ use webhook_queue::{BoxError, Reason};
 use crate::outcome::Outcome;
 
 /// The delays before the second and each later attempt; after the last of them comes [`HOURLY`].
-const LADDER: [Duration; 5] = [
+const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(20),
     Duration::from_secs(60),
@@ -16,7 +16,7 @@ const LADDER: [Duration; 5] = [
 ];
 const HOURLY: Duration = Duration::from_secs(60 * 60);
 /// The shortest delay, so that nothing comes again in a hot loop.
-const MIN_DELAY: Duration = LADDER[0];
+const MIN_DELAY: Duration = RETRY_DELAYS[0];
 /// The longest delay an app may ask for. No queue keeps events for less than that by default.
 const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many processes an event may kill before it is dead-lettered unrun.
@@ -69,7 +69,7 @@ fn asked(after: Duration) -> Duration {
 fn retry_after(attempt: u32, age: Duration, max_age: Duration) -> Option<Duration> {
     let left = max_age.checked_sub(age).filter(|left| !left.is_zero())?;
     let retries = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
-    Some(LADDER.get(retries).copied().unwrap_or(HOURLY).min(left).max(MIN_DELAY))
+    Some(RETRY_DELAYS.get(retries).copied().unwrap_or(HOURLY).min(left).max(MIN_DELAY))
 }
 
 #[cfg(test)]

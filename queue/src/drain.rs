@@ -55,7 +55,8 @@ pub(crate) fn cannot_be_moved((events, why): &(usize, BoxError)) -> String {
 ///
 /// * An event leaves its fallback only when the first queue has confirmed it, with its id, its rung and the time when
 ///   it was received. Whatever ends a drain, nothing is lost: an event may be on both queues, with the same id.
-/// * A few events are in flight at a time, so that a drain leaves room for what arrives meanwhile.
+/// * A few events are in flight at a time, and not too many are moved in a second, so that a drain leaves room for what
+///   arrives meanwhile.
 /// * An event that the first queue refuses, or that is too large for it, stays where it is, and stops no other.
 /// * A fallback that cannot be emptied keeps none behind it from being drained.
 /// * Events that somebody else holds are waited for; those that a drain held when it was killed come back within the

@@ -28,6 +28,8 @@ mod subscribe;
 
 mod admin;
 mod drain;
+#[cfg(any(feature = "sqs", feature = "sqlite"))]
+mod pace;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! Moving everything to another queue.
+//! Moving what can be moved to another queue.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use super::pass::{Pass, Window};
 use super::store::{self, Store, StoreError};
 use super::subscribe::Subscriber;
 use crate::drain::{Progress, concerns_the_event};
+use crate::pace::Pace;
 use crate::publish::{Publish, PublishError, Publisher};
 use crate::subscribe::Subscribe;
 use crate::{BoxError, Delivery, Received, Settlement};
@@ -74,9 +75,13 @@ async fn run(
     pass: &Pass,
     moving: &mut Moving,
 ) -> Result<(), BoxError> {
+    let mut pace = Pace::new();
     while moving.failure.is_none() {
         match timeout(LOOK_EVERY, subscriber.next()).await {
-            Ok(Received::Delivery(delivery)) => moving.begin(publisher, delivery, pass).await,
+            Ok(Received::Delivery(delivery)) => {
+                pace.keep(1).await;
+                moving.begin(publisher, delivery, pass).await;
+            }
             // Held by a drain that was killed; nothing here runs an app's code, so there is nobody to protect. They come
             // as others do.
             Ok(Received::Suspects) => {

@@ -1,4 +1,4 @@
-//! Moving everything to another queue.
+//! Moving what can be moved to another queue.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use crate::BoxError;
 use crate::config::QueueConfig;
 use crate::drain::{Progress, concerns_the_event};
 use crate::event::Event;
+use crate::pace::Pace;
 use crate::publish::{Publish, PublishError, Publisher};
 
 /// How long an empty queue is asked for messages: one that is asked for a moment only may not look everywhere.
@@ -33,9 +34,11 @@ const ROUNDS: usize = 3;
 struct Drain<'a> {
     taker: Taker,
     publisher: &'a Publisher,
+    pace: Pace,
     moved: u64,
-    /// SQS's ids of messages that stay, each with what proves that we hold it, and why the first of them does.
+    /// SQS's ids of messages that stay, each with what proves that we hold it.
     left: HashMap<String, String>,
+    /// Why the first of them stays.
     why: Option<BoxError>,
 }
 
@@ -54,25 +57,28 @@ pub(crate) async fn drain(config: &QueueConfig, url: &str, publisher: &Publisher
         Ok(taker) => taker,
         Err(error) => return Progress { moved: 0, left: None, end: Err(error.into()) },
     };
-    let mut drain = Drain { taker, publisher, moved: 0, left: HashMap::new(), why: None };
+    let mut drain = Drain { taker, publisher, pace: Pace::new(), moved: 0, left: HashMap::new(), why: None };
     let ended = drain.run().await;
     let handles: Vec<&str> = drain.left.values().map(String::as_str).collect();
     for batch in handles.chunks(BATCH) {
         drain.taker.hold(batch, Duration::ZERO).await;
     }
-    let stay = handles.len().max(ended.as_ref().map_or(0, |rest| usize::try_from(*rest).unwrap_or(usize::MAX)));
+    let on_queue =
+        ended.as_ref().ok().copied().flatten().map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    let stay = handles.len().max(on_queue);
     Progress { moved: drain.moved, left: drain.why.map(|why| (stay, why)), end: ended.map(|_| ()) }
 }
 
 impl Drain<'_> {
     /// Says about how many messages are on the queue in the end, if it knows.
-    async fn run(&mut self) -> Result<u64, BoxError> {
+    async fn run(&mut self) -> Result<Option<u64>, BoxError> {
         let mut rounds = 0;
         while self.left.len() <= MOST_LEFT {
             let until = Instant::now() + LEASE;
             let batch = self.taker.take(BATCH, WAIT, LEASE).await?;
             if !batch.is_empty() {
                 rounds = 0;
+                self.pace.keep(batch.len()).await;
                 self.take_over(batch, until).await?;
                 continue;
             }
@@ -80,14 +86,14 @@ impl Drain<'_> {
             let left = self.left.len() as u64;
             rounds += 1;
             if waiting + held <= left || (self.is_blocked() && held <= left && rounds >= ROUNDS) {
-                return Ok(waiting + held);
+                return Ok(Some(waiting + held));
             }
             if held > left {
                 let count = held - left;
                 tracing::info!(events = count, "waiting for {count} messages that somebody else holds");
             }
         }
-        Ok(0)
+        Ok(None)
     }
 
     /// Whether messages may wait behind others that stay.
