@@ -1,5 +1,6 @@
 //! The faults again, with more queues behind the one that fails: nobody who sends webhooks may notice any of them.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -23,6 +24,17 @@ enum Ladder {
     RabbitMqManagementApiSqs,
     RabbitMqSqlite,
     SqsRabbitMq,
+}
+
+impl fmt::Display for Ladder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ladder::RabbitMqSqs => "RabbitMQ → SQS",
+            Ladder::RabbitMqManagementApiSqs => "RabbitMQ → its management API → SQS",
+            Ladder::RabbitMqSqlite => "RabbitMQ → SQLite",
+            Ladder::SqsRabbitMq => "SQS → RabbitMQ",
+        })
+    }
 }
 
 /// Those that RabbitMQ stands first on.
@@ -88,7 +100,7 @@ impl Stage {
             "Webhooks through faults, with fallbacks",
             &["queues", "fault", "sent", "200", "lost", "copies", "slowest answer", "p99 in the second after it"],
             &[
-                format!("{:?}", self.ladder),
+                self.ladder.to_string(),
                 fault.to_owned(),
                 sent.len().to_string(),
                 of(Some(200)).to_string(),
@@ -98,7 +110,7 @@ impl Stage {
                 millis(p99_after(&sent, struck)),
             ],
         );
-        let log = || format!("{:?}, {fault}\n{}", self.ladder, self.forwarder.log());
+        let log = || format!("{}, {fault}\n{}", self.ladder, self.forwarder.log());
         assert_eq!((of(Some(200)), lost), (sent.len(), 0), "{}", log());
         assert!(slowest <= LATEST_ANSWER, "an answer took {slowest:?}: {}", log());
         assert!(self.forwarder.logged("takes no events; on to the next queue"), "nobody noticed it: {}", log());

@@ -2,6 +2,7 @@
 //! meanwhile, nobody tells it.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use testbed::{Broker, LambdaApi, Proxy, Version, Vhost, eventually};
@@ -26,6 +27,25 @@ enum Network {
     Cut,
     /// It is a black hole, and new ones pass: so does a NAT gateway forget it.
     Forgotten,
+}
+
+impl fmt::Display for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Queue::Amqp => "RabbitMQ",
+            Queue::ManagementApi => "RabbitMQ (management API)",
+        })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Network::Untouched => "left alone",
+            Network::Cut => "reset",
+            Network::Forgotten => "forgotten",
+        })
+    }
 }
 
 /// How often a function is stopped, and for how long.
@@ -83,7 +103,7 @@ async fn freeze(queue: Queue, network: Network) {
             slowest = slowest.max(stage.webhook(&format!("{stop:?} {sent}")).await);
             sent += 1;
         }
-        let [queue, network, stops] = [format!("{queue:?}"), format!("{network:?}"), format!("{cycles} x {stop:?}")];
+        let [queue, network, stops] = [queue.to_string(), network.to_string(), format!("{cycles} x {stop:?}")];
         testbed::row(
             "Functions stopped between invocations",
             &["queue", "network", "stops", "slowest answer"],
@@ -91,7 +111,7 @@ async fn freeze(queue: Queue, network: Network) {
         );
     }
     let found: HashSet<Vec<u8>> = messages(&stage.vhost).await.iter().map(|message| message.body()).collect();
-    assert_eq!(found.len(), sent, "{queue:?}, {network:?}: {} lost", sent - found.len());
+    assert_eq!(found.len(), sent, "{queue}, {network}: {} lost", sent - found.len());
 }
 
 struct Stage {
