@@ -4,9 +4,11 @@
     emulated.py CACHE BOOTSTRAP_ZIP    (infra/check calls it, with the Python that has SAM's translator and boto3)
 
 What moto cannot do, and so nobody has seen here: run a function, check a permission, and make a template's URL and alarms
-(the output that asks for the URL is left out; `cargo lambda deploy` gets one).
+(the output that asks for the URL is left out; `cargo lambda deploy` gets one). Nor does it know a lookup's DefaultValue:
+lookups are made here, as strictly as CloudFormation makes them.
 """
 import json
+import logging
 import os
 import pathlib
 import socket
@@ -22,12 +24,19 @@ os.environ |= {
 }
 
 import boto3
+from samcli.lib.cfn_language_extensions.api import process_template
+from samcli.lib.cfn_language_extensions.models import PseudoParameterValues
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
-HERE = pathlib.Path(__file__).parent
+TEMPLATE = pathlib.Path(__file__).parent / "template.yaml"
 STACK = "webhooks"
+# The template knows no extension there.
+UNKNOWN_REGION = "eu-south-2"
 START_SECONDS = 60
+
+# It complains that nobody publishes how long it took.
+logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
 
 def main():
@@ -44,6 +53,7 @@ def main():
     try:
         wait_for(moto, port)
         deploy_template(endpoint, program)
+        deploy_template_elsewhere(endpoint, program)
         deploy_program(endpoint, cache, program)
     finally:
         moto.kill()
@@ -63,13 +73,7 @@ def wait_for(moto, port):
 
 def deploy_template(endpoint, program):
     aws = lambda service: boto3.client(service, endpoint_url=endpoint)
-    location = {"LocationConstraint": os.environ["AWS_DEFAULT_REGION"]}
-    aws("s3").create_bucket(Bucket="programs", CreateBucketConfiguration=location)
-    aws("s3").put_object(Bucket="programs", Key="bootstrap.zip", Body=program.read_bytes())
-    cloudformation = aws("cloudformation")
-    cloudformation.create_stack(StackName=STACK, TemplateBody=translated(), Capabilities=["CAPABILITY_IAM"])
-    stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
-    assert stack["StackStatus"] == "CREATE_COMPLETE", stack
+    create_stack(aws, program, {})
 
     functions = {function["Handler"]: function for function in aws("lambda").list_functions()["Functions"]}
     assert sorted(functions) == ["drain", "forward"], functions
@@ -97,17 +101,69 @@ def deploy_template(endpoint, program):
     print("   the template: both functions, the queue between them and their logs are there")
 
 
-def translated():
-    """The template as CloudFormation gets it: SAM's own translator has rewritten it."""
-    template = yaml_parse((HERE / "template.yaml").read_text())
-    template["Globals"]["Function"]["CodeUri"] = "s3://programs/bootstrap.zip"
+def deploy_template_elsewhere(endpoint, program):
+    aws = lambda service: boto3.client(service, endpoint_url=endpoint, region_name=UNKNOWN_REGION)
+    extension = f"arn:aws:lambda:{UNKNOWN_REGION}:123456789012:layer:extension:1"
+    create_stack(aws, program, {"ExtensionArn": extension})
+    # moto forgets a stack's layers.
+    assert extensions(UNKNOWN_REGION, ExtensionArn=extension) == [extension] * 2
+    [name, _] = extensions(UNKNOWN_REGION)
+    assert name.startswith(f"arn:aws:lambda:{UNKNOWN_REGION}:set-ExtensionArn-in-this-region:layer:"), name
+    [name, _] = extensions(os.environ["AWS_DEFAULT_REGION"])
+    assert name == "arn:aws:lambda:eu-north-1:427196147048:layer:AWS-Parameters-and-Secrets-Lambda-Extension:12", name
+    print("   the same in a region that the template does not know, with an extension of the user's own")
+
+
+def extensions(region, **parameters):
+    """Each function's layer, by SAM's own reading of AWS::LanguageExtensions."""
+    where = PseudoParameterValues(region=region, account_id="123456789012", partition="aws")
+    resources = process_template(yaml_parse(TEMPLATE.read_text()), parameters, where)["Resources"].values()
+    functions = [resource for resource in resources if resource["Type"] == "AWS::Serverless::Function"]
+    return [layer for function in functions for layer in function["Properties"]["Layers"]]
+
+
+def create_stack(aws, program, parameters):
+    cloudformation, s3 = aws("cloudformation"), aws("s3")
+    region = cloudformation.meta.region_name
+    s3.create_bucket(Bucket=f"programs-{region}", CreateBucketConfiguration={"LocationConstraint": region})
+    s3.put_object(Bucket=f"programs-{region}", Key="bootstrap.zip", Body=program.read_bytes())
+    cloudformation.create_stack(
+        StackName=STACK,
+        TemplateBody=translated(region),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+    assert stack["StackStatus"] == "CREATE_COMPLETE", stack
+
+
+def translated(region):
+    """The template as CloudFormation has it in a region: lookups are made, and SAM's own translator has rewritten it."""
+    template = yaml_parse(TEMPLATE.read_text())
+    template["Globals"]["Function"]["CodeUri"] = f"s3://programs-{region}/bootstrap.zip"
     del template["Outputs"]["WebhookUrl"]
+    template["Resources"] = looked_up(template["Resources"], template["Mappings"], region)
+    assert "Fn::FindInMap" not in json.dumps(template), "a lookup where AWS::LanguageExtensions may not see it"
 
     class NoManagedPolicies:
         def load(self):
             return {}
 
     return json.dumps(transform(template, {}, NoManagedPolicies()))
+
+
+def looked_up(part, mappings, region):
+    """Each lookup's value. CloudFormation makes all of them, those too that no condition will choose."""
+    if isinstance(part, list):
+        return [looked_up(item, mappings, region) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "Fn::FindInMap" not in part:
+        return {name: looked_up(value, mappings, region) for name, value in part.items()}
+    name, key, field, *default = part["Fn::FindInMap"]
+    assert key == {"Ref": "AWS::Region"}, f"a lookup that this script does not know: {part}"
+    assert default, f"a region that {name} does not have cannot be deployed to: {part}"
+    return mappings[name].get(region, {}).get(field, default[0]["DefaultValue"])
 
 
 def deploy_program(endpoint, cache, program):
