@@ -14,6 +14,9 @@ const DEFAULT_MAX_IN_FLIGHT: usize = 1024;
 const DEFAULT_MAX_IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 const DEFAULT_PUBLISH_TIMEOUT: Duration = Duration::from_millis(2500);
 const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Room for the largest head that is answered by the service itself, which tells 414 and 431 apart. Where connections are
+/// ours to hold, each may take as much without having proved anything.
+pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// No provider waits longer, and clocks do not overflow.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -30,7 +33,8 @@ pub struct ForwarderConfig {
     pub trusted_proxies: AddressList,
     /// `MAX_BODY_BYTES`: a longer body is answered 413.
     pub max_body_bytes: usize,
-    /// `MAX_IN_FLIGHT`: requests admitted at a time, and connections held by the standalone host.
+    /// `MAX_IN_FLIGHT`: requests admitted at a time, and connections held by the standalone host. But on Lambda, at most one
+    /// for each 64 KiB of `MAX_IN_FLIGHT_BYTES`.
     pub max_in_flight: usize,
     /// `MAX_IN_FLIGHT_BYTES`: the bodies of all admitted requests together.
     pub max_in_flight_bytes: usize,
@@ -104,6 +108,16 @@ impl ForwarderConfig {
                 format!(
                     "is {}, but MAX_IN_FLIGHT_BYTES leaves room for {largest}: raise that, or lower this",
                     config.max_body_bytes
+                ),
+            );
+        }
+        let most_heads = (config.max_in_flight_bytes / MAX_HEAD_BYTES).max(1);
+        if host != Host::Lambda && config.max_in_flight > most_heads {
+            env.problem(
+                "MAX_IN_FLIGHT",
+                format!(
+                    "is {}, but MAX_IN_FLIGHT_BYTES leaves room for the headers of {most_heads}: raise that, or lower this",
+                    config.max_in_flight
                 ),
             );
         }
@@ -214,5 +228,26 @@ mod tests {
         assert!(read(&[("MAX_IN_FLIGHT", "0")]).unwrap_err().contains("MAX_IN_FLIGHT: '0' is not a number"));
         assert!(read(&[("READ_TIMEOUT", "2h")]).unwrap_err().contains("READ_TIMEOUT: '2h' is too long"));
         assert!(read(&[("MAX_IN_FLIGHT_BYTES", "7MiB")]).unwrap_err().contains("MAX_BODY_BYTES: is 6291456, but"));
+    }
+
+    #[test]
+    fn there_is_room_for_the_headers_of_every_connection() {
+        const SMALL: (&str, &str) = ("MAX_IN_FLIGHT_BYTES", "8MiB");
+        let error = read(&[SMALL]).unwrap_err();
+        assert!(
+            error.contains("MAX_IN_FLIGHT: is 1024, but MAX_IN_FLIGHT_BYTES leaves room for the headers of 128"),
+            "{error}"
+        );
+        assert!(read(&[SMALL, ("MAX_IN_FLIGHT", "128")]).is_ok());
+        assert!(read(&[SMALL, ("MAX_IN_FLIGHT", "129")]).is_err());
+        assert!(read(&[("MAX_IN_FLIGHT_BYTES", "1"), ("MAX_BODY_BYTES", "1"), ("MAX_IN_FLIGHT", "1")]).is_ok());
+    }
+
+    #[cfg(feature = "rabbitmq")]
+    #[test]
+    fn nobody_connects_to_a_function_on_lambda() {
+        const LAMBDA: [(&str, &str); 2] =
+            [("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), ("QUEUE_URL", "amqps://u:p@host/v")];
+        assert!(read(&[LAMBDA[0], LAMBDA[1], ("MAX_IN_FLIGHT_BYTES", "8MiB")]).is_ok());
     }
 }

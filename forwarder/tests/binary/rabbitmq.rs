@@ -2,7 +2,7 @@
 
 use testbed::{Broker, Proxy, Version};
 
-use crate::process::{Forwarder, connect, exchange, post, run, status};
+use crate::process::{Forwarder, MAX_IN_FLIGHT_BYTES, connect, exchange, post, run, status};
 use crate::serving::flood_with_large_bodies;
 
 const QUEUE: &str = "e-conomic-webhooks";
@@ -58,11 +58,11 @@ async fn memory_is_bounded_while_the_broker_is_a_black_hole() {
 
     proxy.stall();
     let (forwarder, statuses) = tokio::task::spawn_blocking(|| {
-        let statuses = flood_with_large_bodies(&forwarder);
+        let statuses = flood_with_large_bodies(&forwarder, 256);
         (forwarder, statuses)
     })
     .await
     .unwrap();
     assert!(statuses.iter().all(|status| *status == 503), "{statuses:?}");
-    forwarder.assert_memory_is_bounded();
+    forwarder.assert_memory_is_bounded(MAX_IN_FLIGHT_BYTES);
 }

@@ -10,7 +10,7 @@ use testbed::in_time;
 use tokio::time::timeout;
 use webhook_queue::{Event, QueueConfig, QueueUrl, Received, Settlement, Subscribe, Subscriber};
 
-use crate::process::{Forwarder, PATIENCE, connect, exchange, post, read_to_end, status};
+use crate::process::{Forwarder, MAX_IN_FLIGHT_BYTES, PATIENCE, connect, exchange, post, read_to_end, status};
 
 /// Takes this many events off the queue.
 async fn receive(forwarder: &Forwarder, count: usize) -> Vec<Event> {
@@ -82,15 +82,14 @@ async fn sigterm_finishes_what_was_accepted() {
 }
 
 /// Sends more large bodies at a time than there is room for. Returns the answers' statuses.
-pub(crate) fn flood_with_large_bodies(forwarder: &Forwarder) -> Vec<u16> {
-    const CALLERS: usize = 256;
+pub(crate) fn flood_with_large_bodies(forwarder: &Forwarder, callers: usize) -> Vec<u16> {
     const BODY_BYTES: usize = 6 * 1024 * 1024;
     let request = post("/webhooks/demo", b"", &vec![b'x'; BODY_BYTES]);
     let address = forwarder.address;
-    let start = Barrier::new(CALLERS);
+    let start = Barrier::new(callers);
     let began = Instant::now();
     let statuses = thread::scope(|scope| {
-        let callers: Vec<_> = (0..CALLERS)
+        let callers: Vec<_> = (0..callers)
             .map(|_| {
                 scope.spawn(|| {
                     let stream = connect(address);
@@ -110,12 +109,37 @@ fn memory_is_bounded_while_the_file_is_locked() {
     let forwarder = Forwarder::start(&[]);
     let lock = Connection::open(forwarder.queue_file()).unwrap();
     lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let statuses = flood_with_large_bodies(&forwarder);
+    let statuses = flood_with_large_bodies(&forwarder, 256);
     assert!(statuses.iter().all(|status| *status == 503), "{statuses:?}");
-    forwarder.assert_memory_is_bounded();
+    forwarder.assert_memory_is_bounded(MAX_IN_FLIGHT_BYTES);
 
     lock.execute_batch("ROLLBACK").unwrap();
     assert_eq!(status(&exchange(forwarder.connect(), &post("/webhooks/demo", b"", b"x"))), 200);
+}
+
+#[test]
+fn memory_is_bounded_while_heads_stay_unfinished() {
+    const BYTES: usize = 20 * 1024 * 1024;
+    // As many as fit, but for a few callers with large bodies.
+    const HEADS: usize = 304;
+    const HEAD_BYTES: usize = 63 * 1024;
+    let forwarder = Forwarder::start(&[("MAX_IN_FLIGHT", "320"), ("MAX_IN_FLIGHT_BYTES", &BYTES.to_string())]);
+    let lock = Connection::open(forwarder.queue_file()).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let before = forwarder.peak_memory();
+    let head = format!("POST /webhooks/demo HTTP/1.1\r\nx: {}", "x".repeat(HEAD_BYTES));
+    let mut callers: Vec<_> = (0..HEADS).map(|_| forwarder.connect()).collect();
+    for caller in &mut callers {
+        caller.write_all(head.as_bytes()).unwrap();
+    }
+    let began = Instant::now();
+    while forwarder.peak_memory() < before + HEADS * HEAD_BYTES {
+        assert!(began.elapsed() < PATIENCE, "the heads are not read");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let statuses = flood_with_large_bodies(&forwarder, 16);
+    assert!(statuses.iter().all(|status| *status == 503), "{statuses:?}");
+    forwarder.assert_memory_is_bounded(BYTES);
 }
 
 #[test]

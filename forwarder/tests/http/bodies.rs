@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
 
-use crate::support::{Server, post};
+use crate::support::{ALL_ROOM, Server, post};
 
 #[tokio::test]
 async fn every_way_to_send_a_body_is_understood() {
@@ -152,7 +152,7 @@ async fn head_and_body_share_the_time() {
 async fn time_spent_waiting_for_room_is_not_the_callers() {
     let (server, mut first) = Server::with_all_room_taken("1s").await;
     let mut second = server.connect().await;
-    let request = post("/webhooks/demo", "", vec![b'x'; 1500]);
+    let request = post("/webhooks/demo", "", vec![b'x'; ALL_ROOM]);
     second.send(&request[..1000]).await;
     assert!(second.hears_nothing_for(Duration::from_millis(700)).await);
     server.queue.resume();

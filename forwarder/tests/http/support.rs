@@ -16,6 +16,8 @@ use webhook_queue::{Env, Event, Publish, PublishError, Readiness};
 
 /// No test waits longer for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// What [`Server::with_all_room_taken`] has for large bodies, and takes as one. A twelfth of it is small.
+pub(crate) const ALL_ROOM: usize = 192 * 1024;
 
 /// A queue in memory. Which queues fail how is tested with real ones elsewhere; here it is about the answers.
 #[derive(Clone)]
@@ -139,15 +141,29 @@ impl Server {
     pub(crate) async fn with_all_room_taken(read_timeout: &str) -> (Server, Client) {
         let server = Server::open(&[
             ("READ_TIMEOUT", read_timeout),
-            ("MAX_IN_FLIGHT", "16"),
-            ("MAX_IN_FLIGHT_BYTES", "2000"),
-            ("MAX_BODY_BYTES", "1500"),
+            ("MAX_IN_FLIGHT", "4"),
+            ("MAX_IN_FLIGHT_BYTES", "256KiB"),
+            ("MAX_BODY_BYTES", &ALL_ROOM.to_string()),
         ]);
         server.queue.stall();
         let mut first = server.connect().await;
-        first.send(post("/webhooks/demo", "", vec![b'x'; 1500])).await;
+        first.send(post("/webhooks/demo", "", vec![b'x'; ALL_ROOM])).await;
         server.queue.wait_until("the first is being published", |queue| queue.started() == 1).await;
         (server, first)
+    }
+
+    /// Stalls the queue and sends this many webhooks at once, for two of which there is a place.
+    pub(crate) async fn with_two_of(webhooks: usize) -> (Server, Vec<Client>) {
+        let server = Server::open(&[("MAX_IN_FLIGHT", "2")]);
+        server.queue.stall();
+        let mut clients = Vec::new();
+        for _ in 0..webhooks {
+            let mut client = server.connect().await;
+            client.send(post("/webhooks/demo", "", "x")).await;
+            clients.push(client);
+        }
+        server.queue.wait_until("two are being published", |queue| queue.started() == 2).await;
+        (server, clients)
     }
 
     pub(crate) fn start(settings: &[(&str, &str)]) -> Server {
