@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,18 +19,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::Service;
 use webhook_queue::Publish;
 
 use super::Host;
 use super::phase::{Phase, Progress, WatchedBody, WatchedStream};
 use crate::answer::Refusal;
+use crate::config::MAX_HEAD_BYTES;
 use crate::service::MAX_HEADERS;
 
-/// Room for the largest head that is answered by the service itself, which tells 414 and 431 apart.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// How long a caller that has just connected may take to say something when the host stops.
+/// How long a caller may be silent when the host stops or another needs the place: one that has just connected, or has
+/// its answer and does not close.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 /// How long a caller may take to read an answer that came before it had sent everything.
 const LINGER: Duration = Duration::from_secs(2);
@@ -40,6 +40,8 @@ const LINGER_BUFFER_BYTES: usize = 16 * 1024;
 enum End {
     Closed(hyper::Result<()>),
     TimedOut(Phase),
+    /// Before its head was there, another needed its place.
+    GaveWay,
 }
 
 /// Serves one connection.
@@ -63,16 +65,22 @@ pub(super) async fn run<P: Publish + 'static>(host: &Arc<Host<P>>, stream: TcpSt
     let stream = connection.into_parts().io.into_inner().stream;
     match end {
         End::Closed(Ok(())) if progress.body_was_read() => {}
-        End::Closed(Ok(())) => linger(stream, b"").await,
+        End::Closed(Ok(())) => linger(host, stream, b"").await,
         End::Closed(Err(error)) if error.is_parse() => {
             tracing::info!("request refused: {error}");
-            linger(stream, b"").await;
+            linger(host, stream, b"").await;
         }
         End::Closed(Err(error)) => tracing::debug!("connection lost: {error}"),
         End::TimedOut(Phase::Head) => {
             let refusal = Refusal::Unreadable("the request did not arrive in time");
             tracing::info!("request refused: {refusal}");
-            linger(stream, raw(&refusal).as_bytes()).await;
+            linger(host, stream, raw(&refusal).as_bytes()).await;
+        }
+        End::GaveWay => {
+            let refusal = Refusal::Overloaded;
+            tracing::info!("request given up before its headers had arrived: {refusal}");
+            // The place is needed now: nobody waits for what the socket does not take at once.
+            let _ = stream.try_write(raw(&refusal).as_bytes());
         }
         End::TimedOut(phase) => tracing::debug!(?phase, "connection closed: nothing happened in time"),
     }
@@ -89,7 +97,14 @@ async fn speaks<P>(host: &Host<P>, stream: &TcpStream) -> bool {
         biased;
         first = timeout(host.timeouts.read, stream.peek(&mut first_byte)) => matches!(first, Ok(Ok(_))),
         () = last_chance => false,
+        () = gives_way(host) => false,
     }
+}
+
+/// Waits until the place of a connection on which nothing happens is needed.
+async fn gives_way<P>(host: &Host<P>) {
+    sleep(LAST_CHANCE).await;
+    host.make_room.notified().await;
 }
 
 /// Drives the connection until it ends, or must end: its time is over, another needs its place, or the host stops.
@@ -106,23 +121,33 @@ where
             if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
                 return Poll::Ready(End::Closed(result));
             }
-            if !finishing {
-                let idle = progress.phase() == Phase::Idle;
-                if !idle {
-                    // Passes the call on to a connection that is idle.
-                    make_room.set(host.make_room.notified());
+            let (deadline, gives_way) = (progress.deadline(host.timeouts), progress.gives_way());
+            let is_head = progress.phase() == Phase::Head;
+            let yet_to_give_way = gives_way.filter(|from| *from > Instant::now());
+            if gives_way.is_none() || yet_to_give_way.is_some() || (finishing && !is_head) {
+                // Passes the call on to a connection that can give way.
+                make_room.set(host.make_room.notified());
+            } else if make_room.as_mut().poll(cx).is_ready() {
+                if is_head {
+                    return Poll::Ready(End::GaveWay);
                 }
-                if stop.as_mut().poll(cx).is_ready() || (idle && make_room.as_mut().poll(cx).is_ready()) {
-                    finishing = true;
-                    finish(Pin::new(&mut *connection));
-                    continue;
-                }
+                finishing = true;
+                finish(Pin::new(&mut *connection));
+                continue;
             }
-            let deadline = progress.deadline(host.timeouts);
-            if timer.deadline() != deadline {
-                timer.as_mut().reset(deadline);
+            if !finishing && stop.as_mut().poll(cx).is_ready() {
+                finishing = true;
+                finish(Pin::new(&mut *connection));
+                continue;
             }
-            return timer.as_mut().poll(cx).map(|()| End::TimedOut(progress.phase()));
+            let next = yet_to_give_way.map_or(deadline, |from| from.min(deadline));
+            if timer.deadline() != next {
+                timer.as_mut().reset(next);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if next == deadline {
+                return Poll::Ready(End::TimedOut(progress.phase()));
+            }
         }
     })
     .await
@@ -143,12 +168,7 @@ fn respond<P: Publish + 'static>(
     let host = host.clone();
     async move {
         let mut response = answer.await?;
-        let make_room = tokio::select! {
-            biased;
-            () = host.make_room.notified() => true,
-            () = std::future::ready(()) => false,
-        };
-        if make_room || host.stop.is_cancelled() || !progress.body_was_read() {
+        if host.is_to_make_room().await || host.stop.is_cancelled() || !progress.body_was_read() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         progress.answered();
@@ -157,7 +177,7 @@ fn respond<P: Publish + 'static>(
 }
 
 /// Closes our half and reads on for a moment: a socket closed on unread bytes takes the answer along with it.
-async fn linger(mut stream: TcpStream, last_words: &[u8]) {
+async fn linger<P>(host: &Host<P>, mut stream: TcpStream, last_words: &[u8]) {
     let farewell = async {
         stream.write_all(last_words).await?;
         stream.shutdown().await?;
@@ -166,15 +186,18 @@ async fn linger(mut stream: TcpStream, last_words: &[u8]) {
         io::Result::Ok(())
     };
     // The caller is gone, or slow: it makes no difference any more.
-    let _ = timeout(LINGER, farewell).await;
+    tokio::select! {
+        _ = timeout(LINGER, farewell) => {}
+        () = gives_way(host) => {}
+    }
 }
 
 /// An answer for when hyper has let go of the connection.
 fn raw(refusal: &Refusal) -> String {
-    let (status, body) = (refusal.status(), refusal.problem());
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        Refusal::CONTENT_TYPE,
-        body.len()
-    )
+    let (response, body) = (refusal.response(), refusal.problem());
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status());
+    for (name, value) in response.headers() {
+        head.push_str(&format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes())));
+    }
+    format!("{head}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use webhook_queue::Publish;
@@ -65,22 +65,27 @@ where
     tracing::info!(%address, "listening on http://{address}");
     config.log_sources();
     let host = Arc::new(Host::new(&config, publisher));
-    let connections = Arc::new(Semaphore::new(connection_limit(config.max_in_flight)));
-    let tasks = TaskTracker::new();
+    let mut entrance = Entrance {
+        listener,
+        waiting: None,
+        places: Arc::new(Semaphore::new(connection_limit(config.max_in_flight))),
+        host: host.clone(),
+        tasks: TaskTracker::new(),
+    };
     let mut summary = summary::Summary::default();
     tokio::select! {
         biased;
         () = shutdown => {}
-        () = accept(&listener, &connections, &host, &tasks) => {}
+        () = entrance.accept() => {}
         () = summary.keep_telling(&host) => {}
     }
 
-    tracing::info!(connections = tasks.len(), "stopping: finishing what has been accepted");
+    tracing::info!(connections = entrance.tasks.len(), "stopping: finishing what has been accepted");
     host.stop.cancel();
-    accept_rest(&listener, &connections, &host, &tasks).await;
-    drop(listener);
-    tasks.close();
-    if timeout(host.timeouts.longest_request(), tasks.wait()).await.is_err() {
+    let deadline = Instant::now() + host.timeouts.longest_request();
+    let everybody_was_let_in = timeout_at(deadline, entrance.accept_rest()).await.is_ok();
+    let tasks = entrance.close();
+    if timeout_at(deadline, tasks.wait()).await.is_err() || !everybody_was_let_in {
         tracing::error!(connections = tasks.len(), "stopping although some requests have not been answered");
     }
     summary.tell(&host);
@@ -95,7 +100,8 @@ struct Host<P> {
     forwarder: Forwarder<P>,
     callers: Callers,
     timeouts: phase::Timeouts,
-    /// Asks for the place of a connection: the one that has been idle the longest, else the next to be answered.
+    /// Asks for the place of a connection from which nothing is lost: of those that are idle, or have been silent or
+    /// halfway through a head for too long, the one that has been so the longest; else the next to be answered.
     make_room: Notify,
     stop: CancellationToken,
 }
@@ -133,69 +139,97 @@ impl<P: Publish> Host<P> {
             stop: CancellationToken::new(),
         }
     }
-}
 
-async fn accept<P: Publish + 'static>(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-    host: &Arc<Host<P>>,
-    tasks: &TaskTracker,
-) {
-    loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) if is_the_callers(&error) => continue,
-            Err(error) => {
-                tracing::error!(%error, "cannot accept connections");
-                host.make_room.notify_one();
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let place = match connections.clone().try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                host.make_room.notify_one();
-                let Ok(place) = connections.clone().acquire_owned().await else { return };
-                place
-            }
-        };
-        start(host, tasks, stream, peer, place);
-    }
-}
-
-/// Takes what the kernel has already accepted for us: closing the listener would reset it.
-async fn accept_rest<P: Publish + 'static>(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-    host: &Arc<Host<P>>,
-    tasks: &TaskTracker,
-) {
-    while let Ok(place) = connections.clone().try_acquire_owned() {
-        let waiting = tokio::select! {
+    /// Whether a place was asked for that nobody has given up. Asking takes the call away.
+    async fn is_to_make_room(&self) -> bool {
+        tokio::select! {
             biased;
-            accepted = listener.accept() => accepted,
-            () = tokio::task::yield_now() => return,
-        };
-        match waiting {
-            Ok((stream, peer)) => start(host, tasks, stream, peer, place),
-            Err(_) => return,
+            () = self.make_room.notified() => true,
+            () = std::future::ready(()) => false,
         }
     }
 }
 
-fn start<P: Publish + 'static>(
-    host: &Arc<Host<P>>,
-    tasks: &TaskTracker,
-    stream: TcpStream,
-    peer: SocketAddr,
-    place: OwnedSemaphorePermit,
-) {
-    let host = host.clone();
-    tasks.spawn(async move {
-        connection::run(&host, stream, peer.ip()).await;
-        drop(place);
-    });
+/// Where connections come in.
+struct Entrance<P> {
+    listener: TcpListener,
+    /// Accepted, and without a place yet.
+    waiting: Option<(TcpStream, SocketAddr)>,
+    places: Arc<Semaphore>,
+    host: Arc<Host<P>>,
+    tasks: TaskTracker,
+}
+
+impl<P: Publish + 'static> Entrance<P> {
+    /// Accepts until it is dropped. Who waits then, waits on.
+    async fn accept(&mut self) {
+        loop {
+            let accepted = self.listener.accept().await;
+            self.receive(accepted).await;
+        }
+    }
+
+    /// Takes what the kernel has already accepted for us: closing the listener would reset it.
+    async fn accept_rest(&mut self) {
+        self.let_in().await;
+        for _ in 0..=BACKLOG {
+            let accepted = tokio::select! {
+                biased;
+                accepted = self.listener.accept() => accepted,
+                () = tokio::task::yield_now() => return,
+            };
+            self.receive(accepted).await;
+        }
+    }
+
+    async fn receive(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        match accepted {
+            Ok(caller) => {
+                self.waiting = Some(caller);
+                self.let_in().await;
+            }
+            Err(error) if is_the_callers(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                self.host.make_room.notify_one();
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+
+    /// Gives who is waiting a place, as soon as there is one.
+    async fn let_in(&mut self) {
+        if self.waiting.is_none() {
+            return;
+        }
+        let place = match self.places.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                self.host.make_room.notify_one();
+                let Ok(place) = self.places.clone().acquire_owned().await else { return };
+                // The place may be one that fell free by itself: nobody needs to give way any more.
+                self.host.is_to_make_room().await;
+                place
+            }
+        };
+        if let Some((stream, peer)) = self.waiting.take() {
+            self.start(stream, peer.ip(), place);
+        }
+    }
+
+    fn start(&self, stream: TcpStream, peer: IpAddr, place: OwnedSemaphorePermit) {
+        let host = self.host.clone();
+        self.tasks.spawn(async move {
+            connection::run(&host, stream, peer).await;
+            drop(place);
+        });
+    }
+
+    /// Nobody else comes in.
+    fn close(self) -> TaskTracker {
+        self.tasks.close();
+        self.tasks
+    }
 }
 
 /// Whether accepting failed because of the one connection that was to be accepted.

@@ -15,6 +15,9 @@ use tokio::time::Instant;
 
 /// Longer than the idle time of the usual load balancers, so that they are the ones who close.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a head may take when another caller needs the place. Heads are a packet or two, and this is enough for those
+/// to be lost and sent again, twice.
+const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// For what happens between the deadlines.
 const SLACK: Duration = Duration::from_secs(1);
 
@@ -81,6 +84,15 @@ impl Progress {
 
     pub(super) fn deadline(&self, timeouts: Timeouts) -> Instant {
         self.with(|state| state.since + timeouts.of(state.phase))
+    }
+
+    /// From when on the connection can be asked for its place: nothing that we have taken on is lost with it.
+    pub(super) fn gives_way(&self) -> Option<Instant> {
+        self.with(|state| match state.phase {
+            Phase::Head => Some(state.since + HEAD_PATIENCE),
+            Phase::Request => None,
+            Phase::Idle => Some(state.since),
+        })
     }
 
     fn bytes_arrived(&self) {

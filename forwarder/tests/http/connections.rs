@@ -1,8 +1,10 @@
 //! Connections: many requests on one, more of them than allowed, and callers that leave.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::{Server, post};
+use insta::assert_snapshot;
+
+use crate::support::{ALL_ROOM, Server, post};
 
 #[tokio::test]
 async fn a_connection_carries_many_requests() {
@@ -45,6 +47,75 @@ async fn an_idle_connection_makes_room_for_one_that_waits() {
 }
 
 #[tokio::test]
+async fn a_caller_that_says_nothing_makes_room() {
+    let server = Server::open(&[("MAX_IN_FLIGHT", "2"), ("READ_TIMEOUT", "1h")]);
+    let (mut first, mut second) = (server.connect().await, server.connect().await);
+    assert_eq!(server.post("/webhooks/demo", "x").await.status, 200);
+    tokio::select! {
+        closed = first.is_closed() => assert!(closed),
+        closed = second.is_closed() => assert!(closed),
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_stays_unfinished_makes_room() {
+    let server = Server::open(&[("MAX_IN_FLIGHT", "1"), ("READ_TIMEOUT", "1h")]);
+    let mut half = server.connect().await;
+    half.send("POST /webhooks/demo HTTP/1.1\r\nhost: te").await;
+    assert_eq!(server.post("/webhooks/demo", "x").await.status, 200);
+    assert_snapshot!(half.answer().await.text(), @r#"
+        HTTP/1.1 503 Service Unavailable
+        content-type: application/problem+json
+        retry-after: 1
+        content-length: 104
+        connection: close
+
+        {"detail":"too many webhooks at a time","status":503,"title":"Service Unavailable","type":"about:blank"}
+        "#);
+    assert!(half.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_head_that_is_under_way_is_waited_for() {
+    let server = Server::open(&[("MAX_IN_FLIGHT", "1")]);
+    let mut slow = server.connect().await;
+    slow.send("POST /webhooks/demo HTTP/1.1\r\n").await;
+    let mut waiting = server.connect().await;
+    waiting.send(post("/webhooks/demo", "", "x")).await;
+    assert!(waiting.hears_nothing_for(Duration::from_secs(1)).await);
+    slow.send("content-length: 1\r\n\r\nx").await;
+    assert!(slow.answer().await.closes());
+    assert_eq!(waiting.answer().await.status, 200);
+    assert_eq!(server.queue.events().len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_makes_room_that_is_not_needed_any_more() {
+    let server = Server::open(&[("MAX_IN_FLIGHT", "1")]);
+    let first = server.connect().await;
+    let mut slow = server.connect().await;
+    slow.send("POST /webhooks/demo HTTP/1.1\r\n").await;
+    // The host has asked for the first one's place.
+    assert!(slow.hears_nothing_for(Duration::from_millis(100)).await);
+    drop(first);
+    assert!(slow.hears_nothing_for(Duration::from_millis(2500)).await);
+    slow.send("content-length: 1\r\n\r\nx").await;
+    assert_eq!(slow.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn an_answered_caller_that_does_not_close_makes_room() {
+    let server = Server::open(&[("MAX_IN_FLIGHT", "1")]);
+    let mut first = server.connect().await;
+    first.send("POST /nowhere HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf").await;
+    assert_eq!(first.answer().await.status, 404);
+    let before = Instant::now();
+    assert_eq!(server.post("/webhooks/demo", "x").await.status, 200);
+    // It would be read from for two seconds.
+    assert!(before.elapsed() < Duration::from_millis(1500), "{:?}", before.elapsed());
+}
+
+#[tokio::test]
 async fn an_answer_makes_room_where_nobody_is_idle() {
     let server = Server::open(&[("MAX_IN_FLIGHT", "1")]);
     server.queue.stall();
@@ -62,15 +133,7 @@ async fn an_answer_makes_room_where_nobody_is_idle() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_and_are_served() {
-    let server = Server::open(&[("MAX_IN_FLIGHT", "2")]);
-    server.queue.stall();
-    let mut clients = Vec::new();
-    for _ in 0..6 {
-        let mut client = server.connect().await;
-        client.send(post("/webhooks/demo", "connection: close\r\n", "x")).await;
-        clients.push(client);
-    }
-    server.queue.wait_until("two are being published", |queue| queue.started() == 2).await;
+    let (server, mut clients) = Server::with_two_of(6).await;
     assert!(clients[5].hears_nothing_for(Duration::from_millis(100)).await);
     assert_eq!(server.queue.started(), 2);
     server.queue.resume();
@@ -113,9 +176,11 @@ async fn large_bodies_wait_for_room_and_small_ones_pass() {
 async fn what_finds_no_room_in_time_is_503() {
     let (server, mut first) = Server::with_all_room_taken("10s").await;
     let mut chunked = server.connect().await;
-    let piece = "x".repeat(100);
-    chunked.send(format!("POST /webhooks/demo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n64\r\n{piece}\r\n")).await;
-    let answer = server.post("/webhooks/demo", vec![b'x'; 1500]).await;
+    let piece = "x".repeat(20_000);
+    chunked
+        .send(format!("POST /webhooks/demo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n4e20\r\n{piece}\r\n"))
+        .await;
+    let answer = server.post("/webhooks/demo", vec![b'x'; ALL_ROOM]).await;
     assert_eq!((answer.status, answer.header("retry-after"), answer.closes()), (503, Some("1"), true));
     assert_eq!(chunked.answer().await.status, 503);
     // Both while the first was still being published.

@@ -72,6 +72,20 @@ async fn callers_that_the_kernel_has_accepted_are_answered() {
 }
 
 #[tokio::test]
+async fn they_are_answered_too_when_places_have_to_fall_free_first() {
+    let (server, mut clients) = Server::with_two_of(6).await;
+    server.stop();
+    assert!(clients[5].hears_nothing_for(Duration::from_millis(100)).await);
+    assert!(!server.has_stopped());
+    server.queue.resume();
+    for client in &mut clients {
+        let answer = client.answer().await;
+        assert!(answer.status == 200 && answer.closes(), "{answer:?}");
+    }
+    eventually("the host has stopped", || server.has_stopped()).await;
+}
+
+#[tokio::test]
 async fn a_caller_that_has_just_connected_may_still_begin() {
     let server = Server::open(&[]);
     let mut idle = server.connect().await;
