@@ -5,7 +5,6 @@
 //! that it can ever need. Small webhooks therefore never queue behind large ones. No source takes all the room from the
 //! others, whoever holds its requests up: what is large waits for its source's share first.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,7 +21,7 @@ pub(crate) struct Admission {
     bytes: Arc<Semaphore>,
     own_bytes: usize,
     /// What each source may hold of the bytes.
-    shares: HashMap<String, Arc<Semaphore>>,
+    shares: Vec<(String, Arc<Semaphore>)>,
 }
 
 /// The room that one request takes. Dropping it makes room for others.
@@ -73,7 +72,7 @@ impl Admission {
     /// Waits until one more request of this source may be taken. `None` never happens: the budgets are never closed, and
     /// the source is one of those that there are.
     pub(crate) async fn admit(&self, source: &str) -> Option<Admitted> {
-        let share = Arc::clone(self.shares.get(source)?);
+        let share = self.shares.iter().find_map(|(name, share)| (name == source).then(|| Arc::clone(share)))?;
         let request = self.requests.clone().acquire_owned().await.ok()?;
         let (pool, own_bytes) = (Arc::clone(&self.bytes), self.own_bytes);
         Some(Admitted { _request: request, bytes: None, share, pool, own_bytes })

@@ -5,14 +5,13 @@
 //! before its time was over.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::BoxError;
 use crate::chain::chain;
 use crate::counts::{Counter, Counts};
 use crate::event::Event;
@@ -30,11 +29,16 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// have been frozen since then. A refusal is over when none came for this long.
 const OLD: Duration = Duration::from_secs(10);
 
-/// A queue to which a connection is kept.
-pub(crate) trait Reachable {
-    /// Returns when an attempt to connect has just failed, and says why. Whoever has another queue need not wait for the next
-    /// attempt.
-    fn out_of_reach(&self) -> impl Future<Output = BoxError> + Send;
+/// A queue that may be one of several.
+pub(crate) trait OneOfSeveral: Publish {
+    /// Publishes. If another queue may take the event, and this one turns out to be out of reach, that is its answer at
+    /// once, and no next attempt to connect is waited for.
+    fn publish_as_one(
+        &self,
+        event: &Event,
+        deadline: Instant,
+        is_last: bool,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send;
 }
 
 /// Queues in the order in which they are tried.
@@ -93,6 +97,46 @@ enum Turn<'a> {
     StepOver,
 }
 
+/// An event's way down the ladder.
+#[derive(Default)]
+struct Way {
+    /// How many queues it has come to.
+    come_to: usize,
+    /// Those that did not take it, by their places, and what each of them said last.
+    failures: Vec<(usize, PublishError)>,
+    /// Those that are asked in the end, or again.
+    last_resorts: VecDeque<usize>,
+}
+
+/// What is to be asked next.
+struct Next<'a> {
+    place: usize,
+    until: Instant,
+    /// A probe ends with it.
+    _turn: Turn<'a>,
+    /// Whether nobody else may take the event.
+    is_last: bool,
+    is_last_resort: bool,
+}
+
+impl Way {
+    fn note(&mut self, place: usize, error: PublishError) {
+        self.failures.retain(|(noted, _)| *noted != place);
+        self.failures.push((place, error));
+    }
+
+    fn has_failed(&self, place: usize) -> bool {
+        self.failures.iter().any(|(noted, _)| *noted == place)
+    }
+
+    fn failed(&mut self, Next { place, until, is_last_resort, .. }: Next<'_>, error: PublishError) {
+        if !is_last_resort && matches!(error, PublishError::Unreachable(_)) && Instant::now() < until {
+            self.last_resorts.push_back(place);
+        }
+        self.note(place, error);
+    }
+}
+
 /// Ends the probe when it is dropped, whatever became of it.
 struct Probe<'a>(&'a Mutex<Memory>);
 
@@ -104,7 +148,7 @@ impl Drop for Probe<'_> {
     }
 }
 
-impl<P: Publish + Reachable> Ladder<P> {
+impl<P: OneOfSeveral> Ladder<P> {
     /// Of queues and their names, as a log may show them.
     pub(crate) fn new(rungs: Vec<(String, P)>) -> Ladder<P> {
         let rung = |(number, (name, publisher))| {
@@ -115,71 +159,66 @@ impl<P: Publish + Reachable> Ladder<P> {
     }
 
     pub(crate) async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
-        let mut failures = BTreeMap::new();
-        let mut last_resorts = Vec::new();
-        for (place, rung) in self.rungs.iter().enumerate() {
+        let mut way = Way::default();
+        while let Some(next) = self.next(&mut way, event, deadline) {
+            match self.rungs[next.place].publish(event, next.until, next.is_last).await {
+                Ok(()) => {
+                    self.confirmed(&way);
+                    return Ok(());
+                }
+                Err(error) => way.failed(next, error),
+            }
+        }
+        Err(self.verdict(way.failures))
+    }
+
+    /// `None` when there is nobody left, or no time.
+    fn next(&self, way: &mut Way, event: &Event, deadline: Instant) -> Option<Next<'_>> {
+        while let Some(rung) = self.rungs.get(way.come_to) {
+            let place = way.come_to;
+            way.come_to += 1;
             let limit = rung.publisher.max_body_bytes();
             if event.body.len() > limit {
                 let error = PublishError::TooLarge { limit };
                 rung.counter.count(Some(&error));
-                failures.insert(place, error);
+                way.note(place, error);
                 continue;
             }
             if Instant::now() >= deadline {
-                break;
+                return None;
             }
             let turn = rung.turn();
             if let Turn::StepOver = turn {
                 rung.counter.stepped_over();
-                last_resorts.push(place);
+                way.last_resorts.push_back(place);
                 continue;
             }
             let queues_left = self.rungs.len() - place;
             // One that has had its turn gets what is left in the end, if anything is.
-            let untried = last_resorts.iter().filter(|place| !failures.contains_key(place)).count();
-            let slice = slice(deadline, queues_left, untried, &turn);
-            let is_last = queues_left == 1 && last_resorts.is_empty();
-            match rung.publish(event, slice, is_last).await {
-                Ok(()) => {
-                    self.confirmed(&failures, &last_resorts);
-                    return Ok(());
-                }
-                Err(error) => {
-                    if matches!(error, PublishError::Unreachable(_)) && Instant::now() < slice {
-                        last_resorts.push(place);
-                    }
-                    failures.insert(place, error);
-                }
-            }
-            drop(turn);
+            let untried = way.last_resorts.iter().filter(|place| !way.has_failed(**place)).count();
+            let until = slice(deadline, queues_left, untried, &turn);
+            let is_last = queues_left == 1 && way.last_resorts.is_empty();
+            return Some(Next { place, until, _turn: turn, is_last, is_last_resort: false });
         }
-        while !last_resorts.is_empty() && Instant::now() < deadline {
-            let slice = slice(deadline, last_resorts.len(), 0, &Turn::Try);
-            let place = last_resorts.remove(0);
-            match self.rungs[place].publish(event, slice, true).await {
-                Ok(()) => {
-                    self.confirmed(&failures, &last_resorts);
-                    return Ok(());
-                }
-                Err(error) => _ = failures.insert(place, error),
-            }
-        }
-        Err(self.verdict(failures))
+        let (queues_left, turn) = (way.last_resorts.len(), Turn::Try);
+        let place = way.last_resorts.pop_front().filter(|_| Instant::now() < deadline)?;
+        let until = slice(deadline, queues_left, 0, &turn);
+        Some(Next { place, until, _turn: turn, is_last: true, is_last_resort: true })
     }
 
     /// Counts an event for the queues that did not take it.
-    fn confirmed(&self, failures: &BTreeMap<usize, PublishError>, last_resorts: &[usize]) {
+    fn confirmed(&self, way: &Way) {
         for (place, rung) in self.rungs.iter().enumerate() {
             if let Some(trouble) = &mut lock(&rung.memory).trouble
-                && (failures.contains_key(&place) || last_resorts.contains(&place))
+                && (way.has_failed(place) || way.last_resorts.contains(&place))
             {
                 trouble.events += 1;
             }
         }
     }
 
-    fn verdict(&self, failures: BTreeMap<usize, PublishError>) -> PublishError {
-        let limits = failures.values().filter_map(|error| match error {
+    fn verdict(&self, failures: Vec<(usize, PublishError)>) -> PublishError {
+        let limits = failures.iter().filter_map(|(_, error)| match error {
             PublishError::TooLarge { limit } => Some(*limit),
             _ => None,
         });
@@ -243,7 +282,7 @@ fn slice(deadline: Instant, shares: usize, stepped_over: usize, turn: &Turn<'_>)
     now + share.min(left)
 }
 
-impl<P: Publish + Reachable> Rung<P> {
+impl<P: OneOfSeveral> Rung<P> {
     fn turn(&self) -> Turn<'_> {
         let readiness = self.publisher.readiness();
         let mut memory = lock(&self.memory);
@@ -272,12 +311,7 @@ impl<P: Publish + Reachable> Rung<P> {
     /// By `deadline`. If it is the last that may take the event, it is waited for although it is out of reach.
     async fn publish(&self, event: &Event, deadline: Instant, is_last: bool) -> Result<(), PublishError> {
         let (began, began_at) = (Instant::now(), SystemTime::now());
-        let event = self.marked(event);
-        let outcome = tokio::select! {
-            biased;
-            outcome = self.publisher.publish(&event, deadline) => outcome,
-            error = self.publisher.out_of_reach(), if !is_last => Err(PublishError::Unreachable(error)),
-        };
+        let outcome = self.publisher.publish_as_one(&self.marked(event), deadline, is_last).await;
         self.counter.count(outcome.as_ref().err());
         match &outcome {
             Ok(()) => self.took(began_at),

@@ -9,7 +9,7 @@ use crate::config::QueueConfig;
 use crate::counts::{Counter, Counts};
 use crate::env::ConfigError;
 use crate::event::Event;
-use crate::ladder::{Ladder, Reachable};
+use crate::ladder::{Ladder, OneOfSeveral};
 use crate::queue_url::QueueUrl;
 use crate::{BoxError, chain};
 
@@ -77,7 +77,7 @@ pub enum PublishError {
         limit: usize,
     },
     /// There are several queues, and none of them has confirmed the event: their names, as a log may show them, and
-    /// what was wrong, in their order. Any of them whose error says so may hold the event.
+    /// what was wrong, in the order in which they were tried. Any of them whose error says so may hold the event.
     #[error("no queue has confirmed the event: {}", told(.0))]
     NoQueue(Vec<(String, PublishError)>),
 }
@@ -194,7 +194,7 @@ impl Backend {
 
 impl Publish for Backend {
     async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
-        each_backend!(self, backend => backend.publish(event, deadline).await)
+        self.publish_as_one(event, deadline, true).await
     }
 
     fn readiness(&self) -> Readiness {
@@ -210,14 +210,18 @@ impl Publish for Backend {
     }
 }
 
-impl Reachable for Backend {
-    async fn out_of_reach(&self) -> BoxError {
+impl OneOfSeveral for Backend {
+    async fn publish_as_one(&self, event: &Event, deadline: Instant, is_last: bool) -> Result<(), PublishError> {
         match self {
             #[cfg(feature = "rabbitmq")]
-            Backend::RabbitMq(publisher) => publisher.out_of_reach().await,
-            // It keeps no connection: each publish finds out by itself.
-            #[allow(unreachable_patterns, reason = "which arm is missing depends on the features")]
-            _ => std::future::pending().await,
+            Backend::RabbitMq(publisher) => publisher.publish_as_one(event, deadline, is_last).await,
+            // Without a connection that is kept, each publish finds out by itself.
+            #[cfg(feature = "rabbitmq_http")]
+            Backend::RabbitMqHttp(publisher) => publisher.publish(event, deadline).await,
+            #[cfg(feature = "sqs")]
+            Backend::Sqs(publisher) => publisher.publish(event, deadline).await,
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(publisher) => publisher.publish(event, deadline).await,
         }
     }
 }

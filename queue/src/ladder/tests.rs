@@ -90,9 +90,14 @@ impl Publish for Arc<Scripted> {
     async fn close(&self) {}
 }
 
-impl Reachable for Arc<Scripted> {
-    async fn out_of_reach(&self) -> BoxError {
-        if self.out_of_reach.load(Ordering::Relaxed) { "refused".into() } else { std::future::pending().await }
+impl OneOfSeveral for Arc<Scripted> {
+    async fn publish_as_one(&self, event: &Event, deadline: Instant, is_last: bool) -> Result<(), PublishError> {
+        let out_of_reach = self.out_of_reach.load(Ordering::Relaxed);
+        tokio::select! {
+            biased;
+            outcome = self.publish(event, deadline) => outcome,
+            () = async {}, if out_of_reach && !is_last => Err(PublishError::Unreachable("refused".into())),
+        }
     }
 }
 

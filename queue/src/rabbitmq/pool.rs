@@ -11,7 +11,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::link::{Link, LinkError, LinkState, ProbeError};
 use super::transport::{DialError, Dialer};
 use super::wire::Message;
-use crate::BoxError;
 use crate::moment::Moment;
 use crate::publish::{PublishError, Readiness};
 
@@ -73,20 +72,22 @@ impl Pool {
     }
 
     /// Publishes and waits for the confirm, by `deadline`. If the connection breaks in between, the message is
-    /// published once more, as the same message, over the next one.
+    /// published once more, as the same message, over the next one. Unless it `waits`, it gives up when an attempt to
+    /// connect has just failed.
     pub(super) async fn publish(
         &self,
         exchange: &str,
         routing_key: &str,
         message: &Message,
         deadline: Instant,
+        waits: bool,
     ) -> Result<(), PublishError> {
         if deadline <= Instant::now() {
             return Err(PublishError::TimedOut);
         }
         let mut broken_before = false;
         let outcome = loop {
-            let link = self.link(deadline).await?;
+            let link = self.link(deadline, waits).await?;
             let published = tokio::select! {
                 biased;
                 published = link.publish(exchange, routing_key, message, deadline) => published,
@@ -114,7 +115,7 @@ impl Pool {
     }
 
     /// The live connection, waited for until `deadline`, or until the broker refuses to be connected to.
-    async fn link(&self, deadline: Instant) -> Result<Arc<Link>, PublishError> {
+    async fn link(&self, deadline: Instant, waits: bool) -> Result<Arc<Link>, PublishError> {
         let mut current = self.shared.current.clone();
         if let Current::Up { link, .. } = &*current.borrow()
             && !link.is_trusted()
@@ -123,7 +124,7 @@ impl Pool {
         }
         let known = |current: &Current| match current {
             Current::Up { link, .. } => !matches!(*link.state().borrow(), LinkState::Closed(_)) && !link.is_cut(),
-            Current::Failed { refused, at, .. } => *refused && at.elapsed() < ATTEMPT_HOLDS,
+            Current::Failed { refused, at, .. } => (*refused || !waits) && at.elapsed() < ATTEMPT_HOLDS,
             Current::Down(_) => false,
         };
         let found = match timeout_at(deadline, current.wait_for(known)).await {
@@ -138,16 +139,6 @@ impl Pool {
             Current::Down(reason) | Current::Failed { reason, .. } => {
                 Err(PublishError::Unreachable(reason.to_string().into()))
             }
-        }
-    }
-
-    /// Returns when an attempt to connect has just failed, and says why.
-    pub(super) async fn out_of_reach(&self) -> BoxError {
-        let mut current = self.shared.current.clone();
-        let failed = |current: &Current| matches!(current, Current::Failed { at, .. } if at.elapsed() < ATTEMPT_HOLDS);
-        match current.wait_for(failed).await.as_deref() {
-            Ok(Current::Failed { reason, .. }) => reason.to_string().into(),
-            _ => "the publisher was closed".into(),
         }
     }
 

@@ -5,7 +5,6 @@ use tokio::time::Instant;
 use super::pool::Pool;
 use super::transport::Dialer;
 use super::wire;
-use crate::BoxError;
 use crate::broker::{MAX_HEADER_BYTES, routing_key};
 use crate::config::QueueConfig;
 use crate::env::ConfigError;
@@ -30,14 +29,13 @@ impl Publisher {
         Ok(Publisher { pool, topology })
     }
 
-    /// See [`Reachable`](crate::ladder::Reachable).
-    pub(crate) async fn out_of_reach(&self) -> BoxError {
-        self.pool.out_of_reach().await
-    }
-}
-
-impl Publish for Publisher {
-    async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
+    /// See [`OneOfSeveral`](crate::ladder::OneOfSeveral).
+    pub(crate) async fn publish_as_one(
+        &self,
+        event: &Event,
+        deadline: Instant,
+        is_last: bool,
+    ) -> Result<(), PublishError> {
         if event.body.len() > MAX_BODY_BYTES {
             return Err(PublishError::TooLarge { limit: MAX_BODY_BYTES });
         }
@@ -46,7 +44,13 @@ impl Publish for Publisher {
         if message.header_bytes() > MAX_HEADER_BYTES {
             return Err(PublishError::Refused(format!("the event's headers take more than {MAX_HEADER_BYTES} bytes")));
         }
-        self.pool.publish(&self.topology.exchange, &routing_key, &message, deadline).await
+        self.pool.publish(&self.topology.exchange, &routing_key, &message, deadline, is_last).await
+    }
+}
+
+impl Publish for Publisher {
+    async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
+        self.publish_as_one(event, deadline, true).await
     }
 
     fn readiness(&self) -> Readiness {
