@@ -6,8 +6,12 @@
 //! others, whoever holds its requests up: what is large waits for its source's share first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use crate::answer::Refusal;
 
 /// One part of `MAX_IN_FLIGHT_BYTES` in this many is shared out evenly as the requests' own buffers.
 const OWN_PART: usize = 4;
@@ -32,6 +36,14 @@ pub(crate) struct Admitted {
     share: Arc<Semaphore>,
     pool: Arc<Semaphore>,
     own_bytes: usize,
+    waiting: Waiting,
+}
+
+/// For how long a request has waited for room, and may at most.
+#[derive(Debug)]
+struct Waiting {
+    waited: Duration,
+    most: Duration,
 }
 
 /// Bytes of both the source's share and the pool.
@@ -69,13 +81,26 @@ impl Admission {
         }
     }
 
-    /// Waits until one more request of this source may be taken. `None` never happens: the budgets are never closed, and
-    /// the source is one of those that there are.
-    pub(crate) async fn admit(&self, source: &str) -> Option<Admitted> {
-        let share = self.shares.iter().find_map(|(name, share)| (name == source).then(|| Arc::clone(share)))?;
-        let request = self.requests.clone().acquire_owned().await.ok()?;
+    /// Waits until one more request of this source may be taken: all in all, it waits for so long at most.
+    pub(crate) async fn admit(&self, source: &str, most: Duration) -> Result<Admitted, Refusal> {
+        let mut waiting = Waiting { waited: Duration::ZERO, most };
+        // Every source that there is has its share.
+        let share = self.shares.iter().find_map(|(name, share)| (name == source).then(|| Arc::clone(share)));
+        let share = share.ok_or(Refusal::Overloaded)?;
+        let request = waiting.acquire(&self.requests, 1).await?;
         let (pool, own_bytes) = (Arc::clone(&self.bytes), self.own_bytes);
-        Some(Admitted { _request: request, bytes: None, share, pool, own_bytes })
+        Ok(Admitted { _request: request, bytes: None, share, pool, own_bytes, waiting })
+    }
+}
+
+impl Waiting {
+    async fn acquire(&mut self, semaphore: &Arc<Semaphore>, permits: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let (began, permits) = (Instant::now(), u32::try_from(permits).unwrap_or(u32::MAX));
+        let patience = self.most.saturating_sub(self.waited);
+        let acquired = timeout(patience, Arc::clone(semaphore).acquire_many_owned(permits)).await;
+        self.waited += began.elapsed();
+        // It is never closed.
+        acquired.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
     }
 }
 
@@ -86,14 +111,19 @@ impl Admitted {
     }
 
     /// Waits until a body of this many bytes fits. Called at most once per request.
-    pub(crate) async fn make_room_for(&mut self, bytes: usize) {
+    pub(crate) async fn make_room_for(&mut self, bytes: usize) -> Result<(), Refusal> {
         if !self.has_room_for(bytes) {
-            let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
             // In this order: who waits for the pool keeps nobody of another source waiting.
-            let Ok(of_share) = self.share.clone().acquire_many_owned(permits).await else { return };
-            let Ok(of_pool) = self.pool.clone().acquire_many_owned(permits).await else { return };
+            let of_share = self.waiting.acquire(&self.share, bytes).await?;
+            let of_pool = self.waiting.acquire(&self.pool, bytes).await?;
             self.bytes = Some(Bytes { of_share, of_pool });
         }
+        Ok(())
+    }
+
+    /// For how long it has waited.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waiting.waited
     }
 
     /// Gives back what a body of this many bytes does not need.
@@ -110,17 +140,13 @@ impl Admitted {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::time::timeout;
-
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(10);
 
     async fn room(admission: &Admission, source: &str, bytes: usize) -> Option<Admitted> {
-        let mut admitted = timeout(SHORT, admission.admit(source)).await.ok()??;
-        timeout(SHORT, admitted.make_room_for(bytes)).await.ok()?;
+        let mut admitted = admission.admit(source, SHORT).await.ok()?;
+        admitted.make_room_for(bytes).await.ok()?;
         Some(admitted)
     }
 

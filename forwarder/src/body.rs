@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::admission::{Admission, Admitted};
 use crate::answer::Refusal;
@@ -20,20 +20,6 @@ pub(crate) struct Limits {
     pub(crate) deadline: Instant,
     /// How long it may wait for room.
     pub(crate) patience: Duration,
-}
-
-/// For how long a request had to wait for room.
-#[derive(Clone, Copy, Debug, Default)]
-struct Waited(Duration);
-
-impl Waited {
-    /// Waits for room as long as there is patience left.
-    async fn for_room<T>(&mut self, limits: Limits, room: impl Future<Output = T>) -> Result<T, Refusal> {
-        let began = Instant::now();
-        let room = timeout(limits.patience.saturating_sub(self.0), room).await;
-        self.0 += began.elapsed();
-        room.map_err(|_| Refusal::Overloaded)
-    }
 }
 
 /// A body and the room that it takes. A queue that stalls may keep the bytes longer than their request lasts, so the
@@ -64,15 +50,15 @@ where
         return Err(Refusal::BodyTooLarge { limit: limits.bytes });
     }
     let exact = announced.exact().and_then(|exact| usize::try_from(exact).ok());
-    let mut waited = Waited::default();
-    let mut admitted = waited.for_room(limits, admission.admit(source)).await?.ok_or(Refusal::Overloaded)?;
+    let mut admitted = admission.admit(source, limits.patience).await?;
     if let Some(exact) = exact {
-        waited.for_room(limits, admitted.make_room_for(exact)).await?;
+        admitted.make_room_for(exact).await?;
     }
-    let mut body = collect(pin!(body), exact.unwrap_or(0), limits, &mut admitted, &mut waited).await?;
+    let mut body = collect(pin!(body), exact.unwrap_or(0), limits, &mut admitted).await?;
     body.shrink_to_fit();
     admitted.shrink_to(body.len());
-    Ok((Bytes::from_owner(Held { body, _admitted: admitted }), waited.0))
+    let waited = admitted.waited();
+    Ok((Bytes::from_owner(Held { body, _admitted: admitted }), waited))
 }
 
 /// Copies the frames into one buffer, so that none of them keeps the connection's read buffer alive.
@@ -81,7 +67,6 @@ async fn collect<B>(
     capacity: usize,
     limits: Limits,
     admitted: &mut Admitted,
-    waited: &mut Waited,
 ) -> Result<Vec<u8>, Refusal>
 where
     B: Body<Data = Bytes>,
@@ -89,7 +74,7 @@ where
     let mut buffer = Vec::with_capacity(capacity);
     loop {
         // The time in which we kept the caller waiting is not the caller's.
-        let frame = match timeout_at(limits.deadline + waited.0, body.frame()).await {
+        let frame = match timeout_at(limits.deadline + admitted.waited(), body.frame()).await {
             Err(_) => return Err(Refusal::Unreadable("the body did not arrive in time")),
             Ok(Some(Err(_))) => return Err(Refusal::Unreadable("the body ended early or is not well-formed")),
             Ok(Some(Ok(frame))) => frame,
@@ -101,7 +86,7 @@ where
             return Err(Refusal::BodyTooLarge { limit: limits.bytes });
         }
         if !admitted.has_room_for(length) {
-            waited.for_room(limits, admitted.make_room_for(limits.bytes)).await?;
+            admitted.make_room_for(limits.bytes).await?;
         }
         buffer.extend_from_slice(&data);
     }
