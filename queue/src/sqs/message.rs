@@ -147,7 +147,9 @@ impl Outgoing {
             .set_message_deduplication_id(self.deduplication(to))
             .set_delay_seconds(self.delay(to));
         match request.customize().config_override(Client::until(deadline)).send().await {
-            Ok(_) => Ok(()),
+            Ok(answer) if answer.message_id().is_some_and(|id| !id.is_empty()) => Ok(()),
+            // It may be there: somebody on the way may have answered in SQS's place.
+            Ok(_) => Err(unmentioned()),
             Err(error) => Err(explain(error)),
         }
     }
@@ -193,6 +195,11 @@ impl Outgoing {
         self.attributes.retain(|name, _| !name.starts_with(prefix));
         self
     }
+}
+
+/// What an answer means that says nothing of a message.
+pub(super) fn unmentioned() -> PublishError {
+    PublishError::Unreachable("SQS says nothing of this message".into())
 }
 
 /// SQS refuses what XML cannot hold.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, explain, told};
 use super::gather::{Asked, Entry};
-use super::message::Outgoing;
+use super::message::{Outgoing, unmentioned};
 use crate::chain;
 use crate::publish::PublishError;
 
@@ -76,7 +76,7 @@ fn outcome(answer: &SendMessageBatchOutput, id: &str) -> Result<(), PublishError
         return Err(told(&failed.code, failed.message.as_deref(), !failed.sender_fault));
     }
     let is_stored = answer.successful.iter().any(|entry| entry.id == id);
-    if is_stored { Ok(()) } else { Err(PublishError::Unreachable("SQS says nothing of this message".into())) }
+    if is_stored { Ok(()) } else { Err(unmentioned()) }
 }
 
 /// Whether a whole batch may have been refused with this word because of one message, or because of their company.

@@ -91,6 +91,17 @@ async fn each_event_of_a_batch_is_answered_for_itself() {
     assert_eq!(queue.count().await, 4, "what is not mentioned may be there");
 }
 
+/// Such as that of a proxy which answers in SQS's place.
+#[tokio::test]
+async fn an_answer_that_says_nothing_of_an_event_confirms_nothing() {
+    let server = SqsStandIn::start().await;
+    let queue = server.queue(false, json!({})).await;
+    server.doom("order", Fate::Unmentioned);
+    let outcome = publisher(&queue.url()).publish(&Event::new("shop", "order", "x"), soon()).await;
+    assert!(matches!(outcome, Err(PublishError::Unreachable(_))), "{outcome:?}");
+    assert_eq!((requests(&server), queue.count().await), ((1, 0), 1), "it may be there");
+}
+
 #[tokio::test]
 async fn a_failure_of_the_request_is_everybodys() {
     let server = SqsStandIn::start().await;

@@ -77,7 +77,7 @@ impl Queues {
                 self.queues.remove(name(parameters));
                 Ok(json!({}))
             }
-            "SendMessage" => self.send(parameters, parameters),
+            "SendMessage" => self.send_alone(parameters),
             "SendMessageBatch" => self.send_batch(parameters),
             "DeleteMessage" => self.find(parameters)?.delete(parameters).map(|()| json!({})),
             "DeleteMessageBatch" => self.batch(parameters, |queues, entry| {
@@ -136,6 +136,15 @@ impl Queues {
         self.sent += 1;
         let sequence = self.sent;
         self.find(parameters)?.send(message, sequence)
+    }
+
+    fn send_alone(&mut self, parameters: &Value) -> Answer {
+        let fate = self.fate(parameters);
+        if let Some(Fate::Fails(status, code)) = fate {
+            return Err(Refusal::wanted(status, code));
+        }
+        let sent = self.send(parameters, parameters)?;
+        Ok(if fate == Some(Fate::Unmentioned) { json!({}) } else { sent })
     }
 
     fn send_batch(&mut self, parameters: &Value) -> Answer {

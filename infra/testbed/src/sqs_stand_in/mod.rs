@@ -51,10 +51,10 @@ struct Shared {
     signers: Mutex<Vec<String>>,
 }
 
-/// What becomes of a message that is sent with others.
+/// What becomes of a message that is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It fails, as a request of its own would with this status and code.
+    /// It fails, as a request of its own does with this status and code.
     Fails(u16, &'static str),
     /// It is stored, and the answer does not say so.
     Unmentioned,
@@ -100,7 +100,7 @@ impl SqsStandIn {
         *lock(&self.shared.refusal) = Some(Refusal::wanted(status, code));
     }
 
-    /// From now on this becomes of whatever is sent in a batch and contains `text`.
+    /// From now on this becomes of whatever is sent and contains `text`.
     pub fn doom(&self, text: &str, fate: Fate) {
         lock(&self.shared.queues).doom(text, fate);
     }
