@@ -109,9 +109,36 @@ where
 /// What SQS's word means for an event that it has not stored. It may have, if the fault is its own.
 pub(super) fn told(code: &str, message: Option<&str>, is_its_own_fault: bool) -> PublishError {
     let said = format!("{code}: {}", message.unwrap_or_default());
-    match code.rsplit('.').next() {
-        Some("QueueDoesNotExist" | "NonExistentQueue" | "QueueDeletedRecently") => PublishError::Unroutable(said),
+    match code.rsplit('.').next().unwrap_or(code) {
+        "QueueDoesNotExist" | "NonExistentQueue" | "QueueDeletedRecently" => PublishError::Unroutable(said),
         _ if is_its_own_fault => PublishError::Unreachable(said.into()),
+        _ if code.starts_with("KMS.") => PublishError::Blocked(said),
+        word if concerns_everybody(word) => PublishError::Blocked(said),
         _ => PublishError::Refused(said),
     }
+}
+
+/// Whether SQS would say this of any other event as well: there are too many at the moment, or something is wrong with our
+/// credentials, our clock, or the key that encrypts the queue.
+fn concerns_everybody(word: &str) -> bool {
+    let word = word.strip_suffix("Exception").unwrap_or(word);
+    let is_about_whoever_asks = matches!(
+        word,
+        "AccessDenied"
+            | "AuthFailure"
+            | "ExpiredToken"
+            | "IncompleteSignature"
+            | "InvalidAccessKeyId"
+            | "InvalidAddress"
+            | "InvalidClientTokenId"
+            | "InvalidSecurity"
+            | "InvalidSignature"
+            | "MissingAuthenticationToken"
+            | "NotAuthorized"
+            | "OptInRequired"
+            | "RequestExpired"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClient"
+    );
+    is_about_whoever_asks || word.contains("Throttl") || word == "OverLimit" || word.starts_with("Kms")
 }

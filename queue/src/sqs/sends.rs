@@ -91,6 +91,7 @@ fn likewise(error: &PublishError) -> PublishError {
         PublishError::TimedOut => PublishError::TimedOut,
         PublishError::Refused(said) => PublishError::Refused(said.clone()),
         PublishError::Unroutable(said) => PublishError::Unroutable(said.clone()),
+        PublishError::Blocked(said) => PublishError::Blocked(said.clone()),
         PublishError::Unreachable(source) => PublishError::Unreachable(chain(&**source).into()),
         other => PublishError::Unreachable(chain(other).into()),
     }

@@ -110,7 +110,7 @@ async fn a_failure_of_the_request_is_everybodys() {
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(PublishError::Unroutable(_)))), "{outcomes:?}");
     assert_eq!(requests(&server), (0, 1));
 
-    server.refuse(403, "AccessDeniedException");
+    server.refuse(400, "UnsupportedOperation");
     let outcomes = publish_at_once(&publisher(&missing.url()), &of_sizes([1; 3])).await;
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(PublishError::Refused(_)))), "{outcomes:?}");
     assert_eq!(requests(&server), (0, 2));
@@ -118,6 +118,42 @@ async fn a_failure_of_the_request_is_everybodys() {
     server.refuse(500, "InternalFailure");
     let outcomes = publish_at_once(&publisher(&missing.url()), &of_sizes([1; 3])).await;
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(PublishError::Unreachable(_)))), "{outcomes:?}");
+}
+
+/// Whoever takes it for a fault of the event asks again for each of the others.
+#[tokio::test]
+async fn too_many_requests_and_bad_credentials_are_no_fault_of_an_event() {
+    let server = SqsStandIn::start().await;
+    let queue = server.queue(false, json!({})).await;
+    let publisher = publisher(&queue.url());
+    let codes = [
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "KMS.DisabledException",
+        "KMS.ThrottlingException",
+        "KmsThrottled",
+        "OverLimit",
+        "RequestExpired",
+        "RequestThrottled",
+        "SignatureDoesNotMatch",
+        "Throttling",
+        "ThrottlingException",
+        "UnrecognizedClientException",
+    ];
+    for code in codes {
+        server.refuse(400, code);
+        for count in [1, 2] {
+            for outcome in publish_at_once(&publisher, &of_sizes(vec![1; count])).await {
+                assert!(matches!(&outcome, Err(PublishError::Blocked(why)) if why.starts_with(code)), "{outcome:?}");
+            }
+        }
+    }
+    server.accept();
+    assert!(publisher.publish(&Event::new("shop", "order", "x"), soon()).await.is_ok());
 }
 
 #[tokio::test]
