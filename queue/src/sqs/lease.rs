@@ -13,6 +13,7 @@ use super::suspicion::LetGo;
 use super::take::Taken;
 use super::visibility::{self, CALL_TIMEOUT, Trouble};
 use crate::moment::Moment;
+use crate::publish::PublishError;
 use crate::subscribe::{LeaseLost, Settlement};
 
 /// No event waits longer, whatever was asked for: beyond it times cannot be written.
@@ -118,13 +119,37 @@ impl Keeper {
 
     /// Puts `message` on another place, and only then deletes the original. A crash in between makes a duplicate.
     pub(super) async fn move_to(&self, hold: &Hold, to: &Client, message: &Outgoing) -> Result<(), LeaseLost> {
-        let mut pause = PAUSES.0;
+        self.move_unless(hold, to, message, |_| false).await.map(|_| ())
+    }
+
+    /// Puts a copy in the place of the message, if the queue can have one. Says whether it did: a copy may be longer than
+    /// somebody allows, and whoever may receive may not be allowed to send.
+    pub(super) async fn replace(&self, hold: &Hold, copy: &Outgoing) -> Result<bool, LeaseLost> {
+        if self.is_fifo() || !copy.fits() {
+            return Ok(false);
+        }
+        let no = |error: &PublishError| matches!(error, PublishError::Refused(_) | PublishError::Blocked(_));
+        self.move_unless(hold, &self.taker.client, copy, no).await
+    }
+
+    /// Says whether it is moved. While the place does not take it, this waits.
+    async fn move_unless(
+        &self,
+        hold: &Hold,
+        to: &Client,
+        message: &Outgoing,
+        is_final: impl Fn(&PublishError) -> bool,
+    ) -> Result<bool, LeaseLost> {
+        let (name, mut pause) = (&to.address.name, PAUSES.0);
         while self.leases.is_held(hold.key) {
             let error = match message.put(to).await {
-                Ok(()) => return self.delete(hold).await,
+                Ok(()) => return self.delete(hold).await.map(|()| true),
                 Err(error) => error,
             };
-            let name = &to.address.name;
+            if is_final(&error) {
+                tracing::warn!(queue.name = name, %error, "an event cannot be put on {name}; it is hidden there instead");
+                return Ok(false);
+            }
             tracing::warn!(queue.name = name, %error, "an event cannot be put on {name} yet; trying again");
             self.make_if_missing(to, &error).await;
             pause = wait(pause).await;
@@ -136,8 +161,8 @@ impl Keeper {
     /// copy would come behind the rest of its group: there the message itself is hidden, and its group with it.
     async fn retry(&self, hold: &Hold, after: Duration) -> Result<(), LeaseLost> {
         let copy = Outgoing::retry(&hold.taken, hold.attempt, hold.first_received, after);
-        if !self.is_fifo() && copy.fits() {
-            return self.move_to(hold, &self.taker.client, &copy).await;
+        if self.replace(hold, &copy).await? {
+            return Ok(());
         }
         let (attempt, due) = (hold.attempt.saturating_add(1), Some(SystemTime::now() + after));
         self.hide(hold, after, LetGo { attempt, due, suspect: false, ..LetGo::of(hold) }).await

@@ -61,12 +61,10 @@ impl Keeper {
     fn set_aside(self: &Arc<Keeper>, hold: Arc<Hold>, left: Duration) {
         let keeper = Arc::clone(self);
         self.tasks.spawn(async move {
-            let copy = Outgoing::again(&hold.taken);
-            let aside = if !keeper.is_fifo() && copy.fits() {
-                keeper.move_to(&hold, &keeper.taker.client, &copy).await
-            } else {
-                let due = Some(SystemTime::now() + left);
-                keeper.hide(&hold, left, LetGo { due, ..LetGo::of(&hold) }).await
+            let due = Some(SystemTime::now() + left);
+            let aside = match keeper.replace(&hold, &Outgoing::again(&hold.taken)).await {
+                Ok(false) => keeper.hide(&hold, left, LetGo { due, ..LetGo::of(&hold) }).await,
+                replaced => replaced.map(|_| ()),
             };
             keeper.done_with(&hold, aside.is_ok().then_some(&Settlement::Release));
         });

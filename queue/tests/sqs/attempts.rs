@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::{Moto, eventually, in_time};
+use testbed::{Fate, Moto, SqsStandIn, eventually, in_time};
+use tokio::time::timeout_at;
 use webhook_queue::{DeadLetter, Reason, Settlement, Subscribe};
 
-use super::{body, publish, receive, subscriber};
+use super::{body, publish, receive, soon, subscriber};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_consumer_knows_the_attempt_and_when_it_was_first_received() {
@@ -48,4 +49,24 @@ async fn a_message_that_no_forwarder_wrote_is_an_event_and_keeps_what_it_came_wi
     let attributes = &dead["MessageAttributes"];
     assert_eq!(attributes["dead.reason"]["StringValue"], "no-handler");
     assert_eq!(attributes["dead.attempts"]["StringValue"], "3");
+}
+
+/// A copy of an event is longer than the event, and whoever may receive may not be allowed to send.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_copy_can_be_sent_a_retry_is_the_event_itself() {
+    for (status, code) in [(400, "InvalidParameterValue"), (403, "AccessDeniedException")] {
+        let server = SqsStandIn::start().await;
+        let queue = server.queue(false, json!({})).await;
+        publish(&queue.url(), &["x"]).await;
+        server.doom("shop", Fate::Fails(status, code));
+        let mut subscriber = subscriber(&queue.url());
+        let delivery = receive(&mut subscriber).await;
+        let first = delivery.first_received();
+        let settled = delivery.settle(Settlement::Retry { after: Duration::from_secs(1) });
+        timeout_at(soon(), settled).await.expect("it waits for a copy").unwrap();
+        let again = receive(&mut subscriber).await;
+        assert_eq!((again.attempt(), again.first_received()), (2, first));
+        in_time("the settlement", again.settle(Settlement::Ack)).await.unwrap();
+        assert_eq!(queue.count().await, 0);
+    }
 }
