@@ -22,7 +22,7 @@ use super::take::{BATCH, Taker};
 use super::{admin, visibility};
 use crate::moment::Moment;
 use crate::publish::PublishError;
-use crate::subscribe::{self, Delivery, State};
+use crate::subscribe::State;
 
 /// How long an empty queue is asked for messages, and so how long closing may take: a question that is given up may
 /// still be answered, with messages that nobody then holds.
@@ -144,40 +144,6 @@ impl Keeper {
         self.state.send_if_modified(|current| std::mem::replace(current, state) != state);
     }
 
-    /// The next suspect that is still ours, with a note that it is about to be run.
-    pub(super) async fn next_suspect(&self) -> Option<Delivery> {
-        while let Some(mut delivery) = self.inbox.take_suspect() {
-            let hold = match &delivery.lease {
-                subscribe::Lease::Sqs(lease) => lease.hold().cloned(),
-                #[allow(unreachable_patterns, reason = "there may be no other backend")]
-                _ => None,
-            };
-            let Some(hold) = hold.filter(|hold| self.leases.is_held(hold.key)) else { continue };
-            let id = &delivery.event.id;
-            tracing::info!(event.id = id, "this event was in the hands of somebody who is gone; it runs alone");
-            match self.note(&hold).await {
-                Ok(crashes) => {
-                    delivery.crashes = crashes;
-                    // Set once: a delivery is taken once.
-                    let _ = hold.crashes.set(crashes);
-                }
-                Err(error) => tracing::warn!(%error, "a suspect is run, and a crash will not be counted"),
-            }
-            return Some(delivery);
-        }
-        None
-    }
-
-    async fn note(&self, hold: &Hold) -> Result<u32, PublishError> {
-        match self.notes.begin(&hold.taken.id, hold.received).await {
-            Err(error @ PublishError::Unroutable(_)) => {
-                self.make_if_missing(self.notes.client(), &error).await;
-                self.notes.begin(&hold.taken.id, hold.received).await
-            }
-            other => other,
-        }
-    }
-
     /// Makes a queue beside the main one that is not there, or is not any more.
     pub(super) async fn make_if_missing(&self, client: &Client, error: &PublishError) {
         let is_main = client.address == self.taker.client.address;
@@ -244,6 +210,8 @@ impl Keeper {
                 }
             }
             self.tasks.close();
+            self.tasks.wait().await;
+            self.sweep();
             self.tasks.wait().await;
         });
         if ended.await.is_err() {

@@ -14,7 +14,7 @@ use super::take::Taken;
 use super::visibility::{self, CALL_TIMEOUT, Trouble};
 use crate::moment::Moment;
 use crate::publish::PublishError;
-use crate::subscribe::{LeaseLost, Settlement};
+use crate::subscribe::{self, Delivery, LeaseLost, Settlement};
 
 /// No event waits longer, whatever was asked for: beyond it times cannot be written.
 const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -53,10 +53,6 @@ impl Lease {
         Lease { held: Some((keeper, hold)), begun: false }
     }
 
-    pub(super) fn hold(&self) -> Option<&Arc<Hold>> {
-        self.held.as_ref().map(|(_, hold)| hold)
-    }
-
     pub(crate) async fn settle(mut self, settlement: Settlement) -> Result<(), LeaseLost> {
         // The hold stays where it is meanwhile: should this future be dropped before the end, the event is handed back.
         let Some((keeper, hold)) = self.held.clone() else { return Err(LeaseLost) };
@@ -89,6 +85,16 @@ impl Drop for Lease {
 }
 
 impl Keeper {
+    /// The hold of a delivery that the app is now given; none if its lease was lost while it waited.
+    pub(super) fn give(&self, delivery: &Delivery) -> Option<Arc<Hold>> {
+        let hold = match &delivery.lease {
+            subscribe::Lease::Sqs(lease) => lease.held.as_ref().map(|(_, hold)| Arc::clone(hold)),
+            #[allow(unreachable_patterns, reason = "there may be no other backend")]
+            _ => None,
+        };
+        hold.filter(|hold| self.leases.is_held(hold.key))
+    }
+
     async fn settle(&self, hold: &Hold, settlement: &Settlement) -> Result<(), LeaseLost> {
         match settlement {
             Settlement::Ack => self.delete(hold).await,
@@ -233,10 +239,12 @@ impl Keeper {
             drop(self.inbox.end_turn(group, hold.key, is_gone));
         }
         if let Some(crashes) = hold.crashes.get().copied() {
-            let survived = matches!(how, None | Some(Settlement::Release));
-            let (keeper, id) = (Arc::clone(self), hold.taken.id.clone());
-            let left = if survived { crashes } else { 0 };
-            self.tasks.spawn_on(async move { keeper.notes.survived(&id, left).await }, &self.runtime);
+            let is_suspect_still = matches!(how, None | Some(Settlement::Release));
+            let comes_again = is_suspect_still || (self.is_fifo() && !is_gone);
+            self.notes.survived(&hold.taken.id, if is_suspect_still { crashes } else { 0 }, comes_again);
+            if comes_again {
+                self.sweep();
+            }
         }
     }
 }

@@ -6,7 +6,8 @@
 //! (`standard_chain`). What is published, or deleted, at the same time shares requests (`gather`).
 //!
 //! A subscriber's tasks receive and keep the leases (`keeper`) of everything that is held (`leases`), the app's share and
-//! what waits for it (`inbox`). How a delivery ends is in `lease`; why a message came again in `suspicion` and `notes`.
+//! what waits for it (`inbox`). How a delivery ends is in `lease`; why a message came again in `suspicion`; and
+//! what is run alone for that, in `suspects` and `notes`.
 //!
 //! A Lambda function is handed batches (`batch`), and settles them by `trigger`.
 
@@ -41,6 +42,7 @@ mod leases;
 mod notes;
 mod sort;
 mod subscribe;
+mod suspects;
 mod suspicion;
 mod visibility;
 

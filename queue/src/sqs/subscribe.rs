@@ -19,7 +19,7 @@ use super::suspicion::Known;
 use super::take::Taker;
 use crate::config::QueueConfig;
 use crate::env::ConfigError;
-use crate::subscribe::{Delivery, Lease, Received, ReplayError, Settlement, State, Subscribe};
+use crate::subscribe::{Delivery, Received, ReplayError, Settlement, State, Subscribe};
 
 /// Receives from one queue.
 #[derive(Debug)]
@@ -63,14 +63,6 @@ impl Subscriber {
         self.keeper.wanted.send_replace(wanted);
         self.keeper.show();
     }
-
-    fn is_held(&self, delivery: &Delivery) -> bool {
-        match &delivery.lease {
-            Lease::Sqs(lease) => lease.hold().is_some_and(|hold| self.keeper.leases.is_held(hold.key)),
-            #[allow(unreachable_patterns, reason = "there may be no other backend")]
-            _ => false,
-        }
-    }
 }
 
 impl Subscribe for Subscriber {
@@ -80,7 +72,7 @@ impl Subscribe for Subscriber {
                 return std::future::pending().await;
             }
             match self.keeper.inbox.take().await {
-                Received::Delivery(delivery) if !self.is_held(&delivery) => {}
+                Received::Delivery(delivery) if self.keeper.give(&delivery).is_none() => {}
                 received => return received,
             }
         }

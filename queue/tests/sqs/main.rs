@@ -12,6 +12,7 @@ mod full;
 mod leases;
 mod order;
 mod sends;
+mod suspects;
 mod wire;
 
 use std::time::Duration;
