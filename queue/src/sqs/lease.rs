@@ -1,5 +1,6 @@
 //! The hold on one delivery, and the ways to let go of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -37,6 +38,8 @@ pub(super) struct Hold {
     pub(super) first_received: SystemTime,
     pub(super) suspect: bool,
     pub(super) received: Moment,
+    /// Whether the app was given it.
+    pub(super) given: AtomicBool,
     /// How often somebody had died of it, once it is run as a suspect.
     pub(super) crashes: OnceLock<u32>,
 }
@@ -45,6 +48,11 @@ impl Hold {
     /// Its body is held twice: as it came, and as an event.
     pub(super) fn bytes(&self) -> usize {
         self.taken.body.len() * 2
+    }
+
+    /// When it was first received to be handled, if it ever was.
+    pub(super) fn begun(&self) -> Option<SystemTime> {
+        self.given.load(Ordering::Relaxed).then_some(self.first_received)
     }
 }
 
@@ -92,7 +100,9 @@ impl Keeper {
             #[allow(unreachable_patterns, reason = "there may be no other backend")]
             _ => None,
         };
-        hold.filter(|hold| self.leases.is_held(hold.key))
+        let hold = hold.filter(|hold| self.leases.is_held(hold.key))?;
+        hold.given.store(true, Ordering::Relaxed);
+        Some(hold)
     }
 
     async fn settle(&self, hold: &Hold, settlement: &Settlement) -> Result<(), LeaseLost> {

@@ -1,5 +1,6 @@
 //! What becomes of a message that has just been received: it goes to the app, waits on, or has waited for too long.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use super::inbox::Arrival;
 use super::keeper::{Keeper, Wanted};
 use super::lease::{Hold, Lease};
-use super::message::{self, Outgoing};
+use super::message::Outgoing;
 use super::suspicion::{Judged, LetGo};
 use super::take::Taken;
 use crate::env::written;
@@ -24,12 +25,11 @@ impl Keeper {
             if let Some(lapsed) = self.leases.of_message(&taken.id) {
                 self.lose(&lapsed);
             }
-            let Judged { attempt, suspect, due } = self.known.judge(&taken, self.is_fifo());
-            let first_received = message::first_received(&taken).unwrap_or(taken.first_received);
+            let Judged { attempt, suspect, due, first_received } = self.known.judge(&taken, self.is_fifo());
             let waiting_since = due.unwrap_or(taken.sent).max(taken.sent);
             let hold = self.leases.hold(asked, |key| {
-                let crashes = OnceLock::new();
-                Hold { key, taken, attempt, first_received, suspect, received: asked, crashes }
+                let (given, crashes) = (AtomicBool::new(false), OnceLock::new());
+                Hold { key, taken, attempt, first_received, suspect, received: asked, given, crashes }
             });
             if let Some(left) = due.and_then(|due| due.duration_since(SystemTime::now()).ok()) {
                 self.set_aside(hold, left);

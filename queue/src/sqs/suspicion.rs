@@ -25,6 +25,9 @@ pub(super) struct LetGo {
     pub(super) attempt: u32,
     pub(super) due: Option<SystemTime>,
     pub(super) suspect: bool,
+    /// When the app was first given it, if it was: until then nothing of the time for its retries has run. On a FIFO queue an
+    /// event may be received many times while it waits behind another one.
+    pub(super) begun: Option<SystemTime>,
 }
 
 /// What is to be thought of a message.
@@ -34,12 +37,14 @@ pub(super) struct Judged {
     pub(super) suspect: bool,
     /// Until when it has to wait.
     pub(super) due: Option<SystemTime>,
+    pub(super) first_received: SystemTime,
 }
 
 impl LetGo {
     /// To be the same again, at once.
     pub(super) fn of(hold: &Hold) -> LetGo {
-        LetGo { receives: hold.taken.receives, attempt: hold.attempt, due: None, suspect: hold.suspect }
+        let (receives, begun) = (hold.taken.receives, hold.begun());
+        LetGo { receives, attempt: hold.attempt, due: None, suspect: hold.suspect, begun }
     }
 }
 
@@ -66,13 +71,19 @@ impl Known {
     /// process had it counts as one.
     pub(super) fn judge(&self, taken: &Taken, fifo: bool) -> Judged {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&taken.id);
-        let attempt = message::attempt(taken);
+        let (attempt, written) = (message::attempt(taken), message::first_received(taken));
         match known.filter(|let_go| let_go.receives.saturating_add(1) == taken.receives) {
-            Some(LetGo { attempt, due, suspect, .. }) => Judged { attempt, suspect, due: due.or(message::due(taken)) },
+            Some(LetGo { attempt, due, suspect, begun, .. }) => Judged {
+                attempt,
+                suspect,
+                due: due.or(message::due(taken)),
+                first_received: written.or(begun).unwrap_or_else(SystemTime::now),
+            },
             None => Judged {
                 attempt: attempt.saturating_add(if fifo { taken.receives.saturating_sub(1) } else { 0 }),
                 suspect: taken.receives > 1,
                 due: message::due(taken),
+                first_received: written.unwrap_or(taken.first_received),
             },
         }
     }
@@ -81,6 +92,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::time::Duration;
 
     use super::*;
     use crate::sqs::wire;
@@ -115,7 +127,7 @@ mod tests {
     #[test]
     fn what_this_process_let_go_of_is_as_it_was_unless_somebody_had_it_since() {
         let known = Known::default();
-        let let_go = LetGo { receives: 1, attempt: 5, due: None, suspect: false };
+        let let_go = LetGo { receives: 1, attempt: 5, due: None, suspect: false, begun: None };
         known.note("1", let_go);
         assert_eq!(judged(&known, 2, true), (5, false));
         assert_eq!(judged(&known, 2, true), (2, true), "once, and not for ever");
@@ -124,5 +136,17 @@ mod tests {
         known.note("1", LetGo { suspect: true, ..let_go });
         known.note_if_unknown("1", let_go);
         assert_eq!(judged(&known, 2, true), (5, true), "what was noted on purpose stays");
+    }
+
+    #[test]
+    fn the_time_for_retries_begins_when_the_app_is_given_the_event() {
+        let (known, before) = (Known::default(), SystemTime::now());
+        let long_ago = before - Duration::from_secs(24 * 60 * 60);
+        let again = Taken { first_received: long_ago, ..taken(2) };
+        for (begun, is_long_ago) in [(None, false), (Some(long_ago), true)] {
+            known.note("1", LetGo { receives: 1, attempt: 1, due: None, suspect: false, begun });
+            assert_eq!(known.judge(&again, true).first_received < before, is_long_ago);
+        }
+        assert_eq!(known.judge(&again, true).first_received, long_ago, "of others that is not known");
     }
 }

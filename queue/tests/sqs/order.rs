@@ -1,6 +1,6 @@
 //! FIFO queues: the order of a group holds until one of its events is a dead letter.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use testbed::{Moto, SqsQueue, in_time};
@@ -65,6 +65,29 @@ async fn a_retry_holds_its_group_back() {
         assert_eq!(delivery.crashes(), 0);
         in_time("the settlement", delivery.settle(Settlement::Ack)).await.unwrap();
     }
+}
+
+/// SQS hands it out each time together with the one before it, and calls that received.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_for_retries_of_an_event_does_not_run_while_it_waits_behind_another() {
+    let queue = queue_of(&["1", "2"]).await;
+    let mut subscriber = subscriber(&queue.url());
+    let (mut first_received, mut retried) = (None, SystemTime::now());
+    for attempt in 1..=3 {
+        let first = receive(&mut subscriber).await;
+        assert_eq!((body(&first).as_str(), first.attempt()), ("1", attempt));
+        assert_eq!(*first_received.get_or_insert(first.first_received()), first.first_received());
+        let settlement = if attempt < 3 {
+            retried = SystemTime::now();
+            Settlement::Retry { after: Duration::from_secs(2) }
+        } else {
+            Settlement::Ack
+        };
+        in_time("the settlement", first.settle(settlement)).await.unwrap();
+    }
+    let second = receive(&mut subscriber).await;
+    assert_eq!((body(&second).as_str(), second.attempt()), ("2", 1));
+    assert!(second.first_received() > retried, "it was received, but nobody has tried it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
