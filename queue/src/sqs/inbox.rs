@@ -20,6 +20,8 @@ struct Waiting {
     suspects: VecDeque<Delivery>,
     /// Whether the app was told of the suspects, and has not asked for them since.
     announced: bool,
+    /// Whether nothing is wanted.
+    is_closed: bool,
     groups: HashMap<String, Group>,
 }
 
@@ -51,18 +53,23 @@ impl Waiting {
 }
 
 impl Inbox {
-    pub(super) fn put(&self, arrival: Arrival) {
+    /// Returns what is not wanted.
+    pub(super) fn put(&self, arrival: Arrival) -> Option<Arrival> {
         let mut waiting = self.waiting();
+        if waiting.is_closed {
+            return Some(arrival);
+        }
         if let Some(group) = &arrival.group {
             if let Some(group) = waiting.groups.get_mut(group) {
                 group.behind.push_back(arrival);
-                return;
+                return None;
             }
             waiting.groups.insert(group.clone(), Group { turn: arrival.key, behind: VecDeque::new() });
         }
         waiting.put(arrival);
         drop(waiting);
         self.arrived.notify_one();
+        None
     }
 
     /// Dropping the future loses nothing.
@@ -109,10 +116,11 @@ impl Inbox {
         behind.into_iter().map(|arrival| arrival.delivery).collect()
     }
 
-    /// Everything that the app has not taken.
-    pub(super) fn take_all(&self) -> Vec<Delivery> {
+    /// Everything that the app has not taken. From here on nothing is wanted, until [`open`](Inbox::open).
+    pub(super) fn close(&self) -> Vec<Delivery> {
         let mut waiting = self.waiting();
         let Waiting { ready, suspects, groups, .. } = std::mem::take(&mut *waiting);
+        waiting.is_closed = true;
         let mut all: Vec<Delivery> = ready.into_iter().chain(suspects).collect();
         for (name, members) in groups {
             // Whoever has the turn may still be with the app.
@@ -122,7 +130,50 @@ impl Inbox {
         all
     }
 
+    pub(super) fn open(&self) {
+        self.waiting().is_closed = false;
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::sqs::Lease;
+    use crate::subscribe;
+
+    fn arrival(key: u64, suspect: bool, group: Option<&str>) -> Arrival {
+        let delivery = Delivery {
+            event: Arc::new(Event::new("shop", "order", "x")),
+            attempt: 1,
+            crashes: 0,
+            first_received: SystemTime::now(),
+            lease: subscribe::Lease::Sqs(Lease::used()),
+        };
+        Arrival { key, suspect, group: group.map(str::to_owned), delivery }
+    }
+
+    #[test]
+    fn what_arrives_while_nothing_is_wanted_is_returned() {
+        let inbox = Inbox::default();
+        let kinds = [(false, None), (true, None), (false, Some("a")), (false, Some("a"))];
+        let put =
+            || (0..).zip(kinds).filter_map(|(key, (suspect, group))| inbox.put(arrival(key, suspect, group))).count();
+        assert_eq!(put(), 0);
+        assert_eq!(inbox.close().len(), kinds.len());
+        assert_eq!(put(), kinds.len());
+        assert!(inbox.try_take().is_none() && inbox.take_suspect().is_none());
+        inbox.open();
+        assert_eq!(put(), 0);
+        assert!(matches!(inbox.try_take(), Some(Received::Suspects)));
+        assert!(inbox.take_suspect().is_some());
+        assert!(matches!(inbox.try_take(), Some(Received::Delivery(_))));
     }
 }

@@ -199,7 +199,7 @@ impl Keeper {
     /// Ends the work: everything that is held is handed back. `receiving` is the task that receives.
     pub(super) async fn close(self: Arc<Keeper>, receiving: tokio::task::JoinHandle<()>) {
         self.wanted.send_replace(Wanted::Close);
-        drop(self.inbox.take_all());
+        drop(self.inbox.close());
         let deadline = Instant::now() + CLOSE_WAIT;
         let ended = tokio::time::timeout_at(deadline, async {
             // It does not panic, and if it did, it would have ended.

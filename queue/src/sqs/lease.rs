@@ -61,6 +61,12 @@ impl Lease {
         Lease { held: Some((keeper, hold)), begun: false }
     }
 
+    /// One that holds nothing any more.
+    #[cfg(test)]
+    pub(super) fn used() -> Lease {
+        Lease { held: None, begun: false }
+    }
+
     pub(crate) async fn settle(mut self, settlement: Settlement) -> Result<(), LeaseLost> {
         // The hold stays where it is meanwhile: should this future be dropped before the end, the event is handed back.
         let Some((keeper, hold)) = self.held.clone() else { return Err(LeaseLost) };

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::inbox::Arrival;
-use super::keeper::{Keeper, Wanted};
+use super::keeper::Keeper;
 use super::lease::{Hold, Lease};
 use super::message::Outgoing;
 use super::suspicion::{Judged, LetGo};
@@ -49,12 +49,10 @@ impl Keeper {
         let lease = subscribe::Lease::Sqs(Lease::new(Arc::clone(self), Arc::clone(&hold)));
         let (attempt, first_received) = (hold.attempt, hold.first_received);
         let delivery = Delivery { event: Arc::new(event), attempt, crashes: 0, first_received, lease };
-        if *self.wanted.borrow() != Wanted::Receive {
-            // Dropped, it is handed back.
-            return;
-        }
         let group = self.group_of(&hold).map(str::to_owned);
-        self.inbox.put(Arrival { key: hold.key, suspect: hold.suspect, group, delivery });
+        let arrival = Arrival { key: hold.key, suspect: hold.suspect, group, delivery };
+        // Dropped, it is handed back.
+        drop(self.inbox.put(arrival));
     }
 
     /// Lets an event wait on that is not due: a delay longer than SQS knows. That counts as no attempt.

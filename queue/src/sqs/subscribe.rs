@@ -85,13 +85,14 @@ impl Subscribe for Subscriber {
     async fn pause(&mut self) {
         self.want(Wanted::Pause);
         let mut unseen = JoinSet::new();
-        for delivery in self.keeper.inbox.take_all() {
+        for delivery in self.keeper.inbox.close() {
             unseen.spawn(delivery.settle(Settlement::Release));
         }
         unseen.join_all().await;
     }
 
     async fn resume(&mut self) {
+        self.keeper.inbox.open();
         self.want(Wanted::Receive);
     }
 
