@@ -1,5 +1,6 @@
 //! Suspects: how often a process died of one is neither lost nor made up.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -90,10 +91,17 @@ async fn no_count_is_lost_while_many_are_settled() {
         stage.blame(place, 2).await;
     }
     let mut subscriber = subscriber(&stage.queue.url());
-    for _ in &bodies {
+    let (mut settled, mut handed_back) = (0, HashSet::new());
+    while settled < bodies.len() {
         let suspect = receive_suspect(&mut subscriber).await;
-        assert_eq!(suspect.crashes(), crashes(&body(&suspect)), "{}", body(&suspect));
-        in_time("the settlement", suspect.settle(Settlement::Ack)).await.unwrap();
+        let body = body(&suspect);
+        assert_eq!(suspect.crashes(), crashes(&body), "{body}");
+        if suspect.crashes() > 0 && handed_back.insert(body) {
+            drop(suspect);
+        } else {
+            in_time("the settlement", suspect.settle(Settlement::Ack)).await.unwrap();
+            settled += 1;
+        }
     }
     assert!(subscriber.next_suspect().await.is_none());
     eventually("no notes", Duration::from_secs(10), async || (stage.count_notes().await == 0).then_some(())).await;
