@@ -67,7 +67,8 @@ pub enum PublishError {
     /// The exchange has no queue for the routing key, or is itself missing.
     #[error("the queue does not exist or is not bound: {0}; `webhook-forwarder setup` declares it")]
     Unroutable(String),
-    /// The broker takes nothing from anybody at the moment (memory or disk alarm). The event may be on the queue.
+    /// The queue takes nothing from anybody at the moment: a memory or disk alarm; on SQS, too many requests, or credentials
+    /// or a key that are not good. The event may be on the queue.
     #[error("the queue accepts nothing at the moment: {0}")]
     Blocked(String),
     /// The queue cannot carry a body of this size.

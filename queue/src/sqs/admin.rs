@@ -130,7 +130,8 @@ async fn count_dead_letters(report: &mut Report, main: &Client) {
     let dead = Taker { client: main.with(main.address.dead()) };
     let name = &dead.client.address.name;
     let (level, what) = match dead.count().await {
-        Ok(count) => (Level::Good, format!("about {count} in {name}")),
+        Ok(0) => (Level::Good, format!("none in {name}")),
+        Ok(count) => (Level::Warning, format!("about {count} in {name}")),
         Err(PublishError::Unroutable(_)) => (Level::Good, format!("none; a consumer makes {name} when it needs it")),
         Err(error) => (Level::Unchecked, format!("{name} cannot be asked: {}", chain(&error))),
     };

@@ -27,11 +27,16 @@ async fn setup_makes_a_queue_that_check_accepts() {
         assert!(again.iter().all(|line| line.contains("is there already")), "{again:?}");
 
         let report = check(&config).await;
-        assert!(report.passed() && report.to_string().contains("dead letters: about 0 in test-"), "{report}");
+        assert!(report.passed() && report.to_string().contains("dead letters: none in test-"), "{report}");
         let warnings: Vec<_> =
             report.findings.iter().filter(|finding| finding.level == Level::Warning).map(|w| &w.what).collect();
         assert!(warnings.is_empty(), "{report}");
         publisher(&queue.url()).publish(&Event::new("shop", "order", "x"), soon()).await.unwrap();
+        publisher(&queue.dead().url()).publish(&Event::new("shop", "order", "x"), soon()).await.unwrap();
+        let report = check(&config).await;
+        let dead =
+            report.findings.iter().find(|finding| finding.what.contains("dead letters: about 1 in test-")).unwrap();
+        assert_eq!(dead.level, Level::Warning);
     }
 }
 
