@@ -7,6 +7,7 @@ mod connecting;
 mod definitions;
 mod log;
 mod losing;
+mod permissions;
 mod tls;
 mod topology;
 mod wire;
