@@ -212,6 +212,7 @@ impl Publish for Backend {
 }
 
 impl OneOfSeveral for Backend {
+    #[cfg_attr(not(feature = "rabbitmq"), expect(unused_variables, reason = "no other queue keeps a connection"))]
     async fn publish_as_one(&self, event: &Event, deadline: Instant, is_last: bool) -> Result<(), PublishError> {
         match self {
             #[cfg(feature = "rabbitmq")]
