@@ -1,9 +1,9 @@
 //! Budgets: how many requests, and how many bytes of their bodies, are in memory at a time.
 //!
-//! Whoever finds a budget used up waits. Nobody waits for bytes while holding bytes that others wait for, so nobody
-//! waits for ever: a request has a small buffer of its own from the start, and asks at most once for more, for all
-//! that it can ever need. Small webhooks therefore never queue behind large ones. No source takes all the room from the
-//! others, whoever holds its requests up: what is large waits for its source's share first.
+//! Whoever finds a budget used up waits, for a while. Nobody who has bytes of the pool waits for more: a request has a small
+//! buffer of its own from the start, and asks at most once for more, for all that it can ever need. Small webhooks therefore
+//! never queue behind large ones. No source takes all the room from the others, whoever holds its requests up: what is large
+//! waits for its source's share first.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -33,7 +33,7 @@ pub struct ForwarderConfig {
     pub trusted_proxies: AddressList,
     /// `MAX_BODY_BYTES`: a longer body is answered 413.
     pub max_body_bytes: usize,
-    /// `MAX_IN_FLIGHT`: requests admitted at a time, and connections held by the standalone host. But on Lambda, at most one
+    /// `MAX_IN_FLIGHT`: requests admitted at a time, and connections held by the standalone host. Except on Lambda, at most one
     /// for each 64 KiB of `MAX_IN_FLIGHT_BYTES`.
     pub max_in_flight: usize,
     /// `MAX_IN_FLIGHT_BYTES`: the bodies of all admitted requests together.

@@ -50,8 +50,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves until `shutdown` resolves, then finishes what it has accepted and closes the publisher.
 ///
-/// No request takes longer than twice `READ_TIMEOUT`, to wait for room and to be read, and `PUBLISH_TIMEOUT`. That also
-/// bounds how long stopping takes.
+/// A request is given up after twice `READ_TIMEOUT` and `PUBLISH_TIMEOUT`, which is longer than any takes. That also bounds
+/// how long stopping takes.
 pub async fn serve<P>(
     config: ForwarderConfig,
     publisher: P,

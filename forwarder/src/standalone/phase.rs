@@ -53,7 +53,7 @@ struct State {
 }
 
 impl Timeouts {
-    /// How long a request may take that waits for room, is read as slowly as allowed, and meets a queue that stalls.
+    /// Longer than a request takes that waits for room, is read as slowly as allowed, and meets a queue that stalls.
     pub(super) fn longest_request(self) -> Duration {
         self.read * 2 + self.publish + SLACK
     }

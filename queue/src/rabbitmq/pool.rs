@@ -114,7 +114,8 @@ impl Pool {
         outcome
     }
 
-    /// The live connection, waited for until `deadline`, or until the broker refuses to be connected to.
+    /// The live connection, waited for until `deadline`, or until the broker refuses to be connected to; unless it `waits`,
+    /// until any attempt has failed.
     async fn link(&self, deadline: Instant, waits: bool) -> Result<Arc<Link>, PublishError> {
         let mut current = self.shared.current.clone();
         if let Current::Up { link, .. } = &*current.borrow()

@@ -38,7 +38,7 @@ pub(super) struct Hold {
     pub(super) first_received: SystemTime,
     pub(super) suspect: bool,
     pub(super) received: Moment,
-    /// Whether the app was given it.
+    /// Whether an app was given it, now or before.
     pub(super) given: AtomicBool,
     /// How often somebody had died of it, once it is run as a suspect.
     pub(super) crashes: OnceLock<u32>,
@@ -256,9 +256,10 @@ impl Keeper {
         }
         if let Some(crashes) = hold.crashes.get().copied() {
             let is_suspect_still = matches!(how, None | Some(Settlement::Release));
-            let comes_again = is_suspect_still || (self.is_fifo() && !is_gone);
-            self.notes.survived(&hold.taken.id, if is_suspect_still { crashes } else { 0 }, comes_again);
-            if comes_again {
+            // A copy would have another id, and no note.
+            let may_come_again = !is_gone;
+            self.notes.survived(&hold.taken.id, if is_suspect_still { crashes } else { 0 }, may_come_again);
+            if may_come_again {
                 self.sweep();
             }
         }

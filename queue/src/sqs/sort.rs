@@ -25,10 +25,10 @@ impl Keeper {
             if let Some(lapsed) = self.leases.of_message(&taken.id) {
                 self.lose(&lapsed);
             }
-            let Judged { attempt, suspect, due, first_received } = self.known.judge(&taken, self.is_fifo());
+            let Judged { attempt, suspect, due, first_received, begun } = self.known.judge(&taken, self.is_fifo());
             let waiting_since = due.unwrap_or(taken.sent).max(taken.sent);
             let hold = self.leases.hold(asked, |key| {
-                let (given, crashes) = (AtomicBool::new(false), OnceLock::new());
+                let (given, crashes) = (AtomicBool::new(begun), OnceLock::new());
                 Hold { key, taken, attempt, first_received, suspect, received: asked, given, crashes }
             });
             if let Some(left) = due.and_then(|due| due.duration_since(SystemTime::now()).ok()) {

@@ -38,6 +38,8 @@ pub(super) struct Judged {
     /// Until when it has to wait.
     pub(super) due: Option<SystemTime>,
     pub(super) first_received: SystemTime,
+    /// Whether an app may have been given it since then.
+    pub(super) begun: bool,
 }
 
 impl LetGo {
@@ -78,12 +80,14 @@ impl Known {
                 suspect,
                 due: due.or(message::due(taken)),
                 first_received: written.or(begun).unwrap_or_else(SystemTime::now),
+                begun: begun.is_some(),
             },
             None => Judged {
                 attempt: attempt.saturating_add(if fifo { taken.receives.saturating_sub(1) } else { 0 }),
                 suspect: taken.receives > 1,
                 due: message::due(taken),
                 first_received: written.unwrap_or(taken.first_received),
+                begun: taken.receives > 1,
             },
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use testbed::{Moto, SqsQueue, in_time};
+use testbed::{Moto, SqsQueue, eventually, in_time};
 use tokio::time::timeout;
 use webhook_queue::{DeadLetter, Delivery, Reason, Received, Settlement, Subscribe, Subscriber};
 
@@ -88,6 +88,22 @@ async fn the_time_for_retries_of_an_event_does_not_run_while_it_waits_behind_ano
     let second = receive(&mut subscriber).await;
     assert_eq!((body(&second).as_str(), second.attempt()), ("2", 1));
     assert!(second.first_received() > retried, "it was received, but nobody has tried it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_for_retries_goes_on_although_the_app_pauses_before_it_is_given_the_event_again() {
+    let queue = queue_of(&["1"]).await;
+    let mut subscriber = subscriber(&queue.url());
+    let first = receive(&mut subscriber).await;
+    let first_received = first.first_received();
+    in_time("the settlement", first.settle(Settlement::Retry { after: Duration::ZERO })).await.unwrap();
+    let received_again = async || (queue.counts().await == (0, 1)).then_some(());
+    eventually("it is received again", Duration::from_secs(20), received_again).await;
+    in_time("the pause", subscriber.pause()).await;
+    in_time("the resumption", subscriber.resume()).await;
+    let again = receive(&mut subscriber).await;
+    assert_eq!((again.attempt(), again.first_received()), (2, first_received));
+    in_time("the settlement", again.settle(Settlement::Ack)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -173,3 +173,19 @@ async fn a_known_count_is_told_though_no_note_can_be_written() {
     close(subscriber).await;
     assert_eq!(stage.count_notes().await, 1, "nobody has died of it this time, and nobody has forgotten the others");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_that_is_hidden_for_its_retry_has_no_note_while_another_is_run() {
+    let server = SqsStandIn::start().await;
+    let stage = Stage::set(&server, &["x", "y"]).await;
+    // No copy of an event can be sent, and notes can.
+    server.doom("specversion", Fate::Fails(403, "AccessDeniedException"));
+    let mut subscriber = subscriber(&stage.queue.url());
+    let first = receive_suspect(&mut subscriber).await;
+    let settled = first.settle(Settlement::Retry { after: Duration::from_secs(600) });
+    in_time("the settlement", settled).await.unwrap();
+    let second = receive_suspect(&mut subscriber).await;
+    assert_eq!(stage.count_notes().await, 1, "of the second alone");
+    drop(second);
+    close(subscriber).await;
+}
