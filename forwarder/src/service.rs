@@ -228,8 +228,8 @@ impl<P: Publish> Inner<P> {
         }
 
         // From here on the provider waits for nobody but us, and it may have done so while there was no room.
-        let received = if arrival.whole { None } else { Instant::now().checked_sub(waited) };
-        let deadline = received.unwrap_or(arrival.began) + self.publish_timeout;
+        let received = if arrival.whole { arrival.began } else { Instant::now() - waited };
+        let deadline = received + self.publish_timeout;
         let claim = source.ask(claim, &body, deadline).await?;
         let (facts, verified) = match source.take(claim, &caller, request, type_in_path, &body)? {
             Taken::Handshake(answer) => return Ok(answer),

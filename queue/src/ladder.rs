@@ -32,13 +32,15 @@ const OLD: Duration = Duration::from_secs(10);
 /// A queue that may be one of several.
 pub(crate) trait OneOfSeveral: Publish {
     /// Publishes. If another queue may take the event, and this one turns out to be out of reach, that is its answer at
-    /// once, and no next attempt to connect is waited for.
+    /// once, and no next attempt to connect is waited for. Where no connection is kept, each publish finds out by itself.
     fn publish_as_one(
         &self,
         event: &Event,
         deadline: Instant,
-        is_last: bool,
-    ) -> impl Future<Output = Result<(), PublishError>> + Send;
+        _is_last: bool,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send {
+        self.publish(event, deadline)
+    }
 }
 
 /// Queues in the order in which they are tried.

@@ -195,7 +195,7 @@ impl Backend {
 
 impl Publish for Backend {
     async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
-        self.publish_as_one(event, deadline, true).await
+        each_backend!(self, backend => backend.publish(event, deadline).await)
     }
 
     fn readiness(&self) -> Readiness {
@@ -212,19 +212,8 @@ impl Publish for Backend {
 }
 
 impl OneOfSeveral for Backend {
-    #[cfg_attr(not(feature = "rabbitmq"), expect(unused_variables, reason = "no other queue keeps a connection"))]
     async fn publish_as_one(&self, event: &Event, deadline: Instant, is_last: bool) -> Result<(), PublishError> {
-        match self {
-            #[cfg(feature = "rabbitmq")]
-            Backend::RabbitMq(publisher) => publisher.publish_as_one(event, deadline, is_last).await,
-            // Without a connection that is kept, each publish finds out by itself.
-            #[cfg(feature = "rabbitmq_http")]
-            Backend::RabbitMqHttp(publisher) => publisher.publish(event, deadline).await,
-            #[cfg(feature = "sqs")]
-            Backend::Sqs(publisher) => publisher.publish(event, deadline).await,
-            #[cfg(feature = "sqlite")]
-            Backend::Sqlite(publisher) => publisher.publish(event, deadline).await,
-        }
+        each_backend!(self, backend => backend.publish_as_one(event, deadline, is_last).await)
     }
 }
 

@@ -56,7 +56,7 @@ async fn replay_one(channel: &lapin::Channel, pool: &Pool, topology: &Topology) 
     let Some(got) = timeout(CALL_TIMEOUT, get).await?? else { return Ok(false) };
     let message = Message { properties: got.delivery.properties, body: Bytes::from(got.delivery.data) };
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
-    if let Err(error) = pool.publish("", &topology.queue, &wire::revived(&message), deadline, true).await {
+    if let Err(error) = pool.publish("", &topology.queue, &wire::revived(&message), deadline).await {
         let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
         channel.basic_nack(got.delivery.delivery_tag, requeue).await?;
         return Err(error.into());

@@ -169,6 +169,6 @@ impl Hold {
     }
 
     async fn put(&self, queue: &str, message: &Message) -> Result<(), PublishError> {
-        self.generation.pool.publish("", queue, message, Instant::now() + PUT_BACK_TIMEOUT, true).await
+        self.generation.pool.publish("", queue, message, Instant::now() + PUT_BACK_TIMEOUT).await
     }
 }

@@ -72,22 +72,32 @@ impl Pool {
     }
 
     /// Publishes and waits for the confirm, by `deadline`. If the connection breaks in between, the message is
-    /// published once more, as the same message, over the next one. Unless it `waits`, it gives up when an attempt to
-    /// connect has just failed.
+    /// published once more, as the same message, over the next one.
     pub(super) async fn publish(
         &self,
         exchange: &str,
         routing_key: &str,
         message: &Message,
         deadline: Instant,
-        waits: bool,
+    ) -> Result<(), PublishError> {
+        self.publish_as_one(exchange, routing_key, message, deadline, true).await
+    }
+
+    /// As [`publish`](Pool::publish). Unless this `is_last`, it gives up when an attempt to connect has just failed.
+    pub(super) async fn publish_as_one(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        message: &Message,
+        deadline: Instant,
+        is_last: bool,
     ) -> Result<(), PublishError> {
         if deadline <= Instant::now() {
             return Err(PublishError::TimedOut);
         }
         let mut broken_before = false;
         let outcome = loop {
-            let link = self.link(deadline, waits).await?;
+            let link = self.link(deadline, is_last).await?;
             let published = tokio::select! {
                 biased;
                 published = link.publish(exchange, routing_key, message, deadline) => published,
@@ -114,9 +124,9 @@ impl Pool {
         outcome
     }
 
-    /// The live connection, waited for until `deadline`, or until the broker refuses to be connected to; unless it `waits`,
-    /// until any attempt has failed.
-    async fn link(&self, deadline: Instant, waits: bool) -> Result<Arc<Link>, PublishError> {
+    /// The live connection, waited for until `deadline`, or until the broker refuses to be connected to; unless this
+    /// `is_last`, until any attempt has failed.
+    async fn link(&self, deadline: Instant, is_last: bool) -> Result<Arc<Link>, PublishError> {
         let mut current = self.shared.current.clone();
         if let Current::Up { link, .. } = &*current.borrow()
             && !link.is_trusted()
@@ -125,7 +135,7 @@ impl Pool {
         }
         let known = |current: &Current| match current {
             Current::Up { link, .. } => !matches!(*link.state().borrow(), LinkState::Closed(_)) && !link.is_cut(),
-            Current::Failed { refused, at, .. } => (*refused || !waits) && at.elapsed() < ATTEMPT_HOLDS,
+            Current::Failed { refused, at, .. } => (*refused || !is_last) && at.elapsed() < ATTEMPT_HOLDS,
             Current::Down(_) => false,
         };
         let found = match timeout_at(deadline, current.wait_for(known)).await {

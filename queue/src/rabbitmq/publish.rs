@@ -9,6 +9,7 @@ use crate::broker::{MAX_HEADER_BYTES, routing_key};
 use crate::config::QueueConfig;
 use crate::env::ConfigError;
 use crate::event::Event;
+use crate::ladder::OneOfSeveral;
 use crate::publish::{Publish, PublishError, Readiness};
 use crate::topology::Topology;
 
@@ -28,14 +29,10 @@ impl Publisher {
         let pool = Pool::open(Dialer::new(config)?, connection_name("publish"), Some(topology.exchange.clone()));
         Ok(Publisher { pool, topology })
     }
+}
 
-    /// See [`OneOfSeveral`](crate::ladder::OneOfSeveral).
-    pub(crate) async fn publish_as_one(
-        &self,
-        event: &Event,
-        deadline: Instant,
-        is_last: bool,
-    ) -> Result<(), PublishError> {
+impl OneOfSeveral for Publisher {
+    async fn publish_as_one(&self, event: &Event, deadline: Instant, is_last: bool) -> Result<(), PublishError> {
         if event.body.len() > MAX_BODY_BYTES {
             return Err(PublishError::TooLarge { limit: MAX_BODY_BYTES });
         }
@@ -44,7 +41,7 @@ impl Publisher {
         if message.header_bytes() > MAX_HEADER_BYTES {
             return Err(PublishError::Refused(format!("the event's headers take more than {MAX_HEADER_BYTES} bytes")));
         }
-        self.pool.publish(&self.topology.exchange, &routing_key, &message, deadline, is_last).await
+        self.pool.publish_as_one(&self.topology.exchange, &routing_key, &message, deadline, is_last).await
     }
 }
 

@@ -15,6 +15,7 @@ use crate::config::QueueConfig;
 use crate::env::{ConfigError, Problem};
 use crate::event::Event;
 use crate::http_client::client_config;
+use crate::ladder::OneOfSeveral;
 use crate::publish::{Publish, PublishError, Readiness};
 use crate::publish_url::PublishUrl;
 use crate::topology::Topology;
@@ -102,6 +103,8 @@ impl Shared {
         }
     }
 }
+
+impl OneOfSeveral for Publisher {}
 
 impl Publish for Publisher {
     async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::store::{self, Store};
 use super::wire::EventRow;
 use super::writer::{Job, Message, Writer};
+use crate::ladder::OneOfSeveral;
 use crate::{BoxError, ConfigError, Event, Publish, PublishError, QueueConfig, Readiness};
 
 /// Far below what SQLite can store in one row, and far above any webhook.
@@ -102,6 +103,8 @@ fn open_store(path: &Path) -> Result<Option<Store>, ConfigError> {
 fn ended() -> PublishError {
     PublishError::Unreachable(BoxError::from("the publisher is closed or its writer failed"))
 }
+
+impl OneOfSeveral for Publisher {}
 
 impl Publish for Publisher {
     async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {

@@ -14,6 +14,7 @@ use super::{MAX_MESSAGE_BYTES, wire};
 use crate::config::QueueConfig;
 use crate::env::ConfigError;
 use crate::event::Event;
+use crate::ladder::OneOfSeveral;
 use crate::publish::{Publish, PublishError, Readiness};
 
 /// What is kept free for the headers and the other facts of a request.
@@ -63,6 +64,8 @@ impl Publisher {
         *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 }
+
+impl OneOfSeveral for Publisher {}
 
 impl Publish for Publisher {
     async fn publish(&self, event: &Event, deadline: Instant) -> Result<(), PublishError> {
